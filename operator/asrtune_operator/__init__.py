@@ -1,0 +1,1 @@
+"""asrtune_operator."""

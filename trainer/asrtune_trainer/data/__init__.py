@@ -1,0 +1,1 @@
+"""Utterances: reading, checking, simulating, batching."""

@@ -1,0 +1,77 @@
+"""What training, decoding and export need of a model, whatever its family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from asrtune_trainer.data.utterance import Utterance
+
+Batch = dict[str, torch.Tensor]
+"""Keyword arguments of the model's forward."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One utterance, ready to be collated."""
+
+    features: torch.Tensor
+    """Front-end output, float32 [frames, dim]."""
+    tokens: torch.Tensor
+    """Target token ids, int64 [tokens]."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardResult:
+    """Loss of one batch and what to report of it; tensors on the model's device, nothing synchronised."""
+
+    loss: torch.Tensor
+    """Scalar, differentiable."""
+    stats: Mapping[str, torch.Tensor]
+    """Detached scalars, `acc` among them where the family has one."""
+    weight: torch.Tensor
+    """What the loss is a mean over (tokens or utterances), scalar."""
+
+
+class SpeechModel(Protocol):
+    """A FunASR model with its tokenizer and front end.
+
+    Random state: building a model leaves the caller's random state untouched.
+    """
+
+    family: str
+    """Name of the family: ctc, paraformer, sensevoice."""
+    module: torch.nn.Module
+    """The FunASR module; its state_dict is what checkpoints hold."""
+    directory: Path
+    """The model directory it was built from."""
+    components: Mapping[str, tuple[str, ...]]
+    """Component name (encoder, decoder, ctc, ...) -> parameter-name prefixes."""
+    sample_rate: int
+    """Sample rate of waveforms, Hz."""
+
+    def sample(self, waveform: npt.NDArray[np.float32], utterance: Utterance) -> Sample:
+        """Features and tokens of one utterance; waveform is mono [samples] in [-1, 1]. Safe in worker processes."""
+        ...
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """Pad samples into one batch exactly as FunASR's own data set does."""
+        ...
+
+    def forward(self, module: torch.nn.Module, batch: Batch) -> ForwardResult:
+        """Run a (possibly DDP-wrapped) module on a batch that lies on its device."""
+        ...
+
+    def decode(self, features: Sequence[torch.Tensor], languages: Sequence[str]) -> list[str]:
+        """Greedy transcripts of a batch of features [frames, dim]; puts the module into eval mode for it."""
+        ...
+
+    def export(self, directory: Path, state: Mapping[str, torch.Tensor], *, half: bool) -> None:
+        """Write a FunASR model directory (configuration.json, config.yaml, model.pt, tokens, cmvn) with these weights."""
+        ...

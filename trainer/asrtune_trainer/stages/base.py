@@ -1,0 +1,116 @@
+"""The protocol of a stage and what it gets and leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from asrtune_api.base import ApiModel
+from asrtune_api.errors import InternalStageError
+from asrtune_api.runspec import RunSpec
+from asrtune_api.stages import StageSpec
+from asrtune_trainer.stages.stop import StopSignal
+from asrtune_trainer.storage import Storage
+from asrtune_trainer.telemetry.events import Telemetry
+
+Params = TypeVar("Params", bound=ApiModel)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished stage as later stages see it."""
+
+    name: str
+    type: str
+    directory: Path
+    """Local directory of its files."""
+    outputs: Mapping[str, str]
+    """Role -> path relative to the directory: train, validation, test/NAME, model, results, report..."""
+    metrics: Mapping[str, float]
+    details: Mapping[str, Any]
+    digest: str
+    """Digest of its files: what later stages' fingerprints are made of."""
+
+    def path(self, role: str) -> Path:
+        """Path of an output.
+
+        Raises:
+            InternalStageError: if the stage has no such output.
+        """
+        if role not in self.outputs:
+            raise InternalStageError(f"stage {self.name} has no output {role}")
+        return self.directory / self.outputs[role]
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage works with. Paths are local; the chain fetches and uploads."""
+
+    run: RunSpec
+    stage: StageSpec
+    directory: Path
+    """Where the stage writes. What an interrupted attempt with the same fingerprint left is still there."""
+    scratch: Path
+    """A cache shared by the stages of this machine; may vanish between stages."""
+    upstream: Mapping[str, Finished]
+    """The stages named by `reads`, by name."""
+    storage: Storage
+    telemetry: Telemetry
+    stop: StopSignal
+
+    def params(self, kind: type[Params]) -> Params:
+        """The stage's own parameters."""
+        for value in self.stage.__dict__.values():
+            if isinstance(value, kind):
+                return value
+        raise InternalStageError(f"stage {self.stage.name} carries no {kind.__name__}")
+
+    def latest(self, role: str) -> Finished:
+        """The last stage read that has such an output.
+
+        Raises:
+            InternalStageError: if none has.
+        """
+        for finished in reversed(list(self.upstream.values())):
+            if role in finished.outputs:
+                return finished
+        raise InternalStageError(f"no stage before {self.stage.name} has an output {role}")
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage leaves for the manifest."""
+
+    outputs: Mapping[str, str]
+    """Role -> path relative to the stage's directory."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Numbers for tables, status and Prometheus."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """JSON for later stages and the report (counts, intervals, curves...)."""
+    exclude: Sequence[str] = ()
+    """Paths below the directory that are scratch: not listed in the manifest."""
+
+
+class Stage(Protocol):
+    """A stage: a pure function of its parameters and its inputs' digests."""
+
+    version: ClassVar[int]
+    """Raised when the same inputs would give another result; part of the fingerprint."""
+
+    def reads(self, stage: StageSpec, before: Sequence[StageSpec]) -> list[str]:
+        """Names of the earlier stages whose outputs it uses, in chain order.
+
+        Raises:
+            SpecInvalidError: if a stage that it needs is not there.
+        """
+        ...
+
+    def inputs(self, context: StageContext) -> Mapping[str, str]:
+        """Digests of inputs that no stage made: data lists, audio, the model directory. Name -> digest."""
+        ...
+
+    def run(self, context: StageContext) -> StageResult:
+        """Do the work in `context.directory`."""
+        ...

@@ -1,0 +1,1 @@
+"""What a running stage tells the world: events, and the sinks that carry them."""
