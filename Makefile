@@ -1,0 +1,105 @@
+# On a machine with Python >= 3.11, git and make, every target does its own set-up. `make help` lists them.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+# Worker processes of the trainer tests: each loads PyTorch and FunASR (about 1.5 GiB).
+TRAINER_WORKERS ?= 2
+# What pytest gets besides, e.g. make test-unit ARGS="-k resolve -x"
+ARGS ?=
+# uv trusts what the machine trusts: company proxies have certificates of their own. The second name is for uv < 0.11.
+export UV_SYSTEM_CERTS ?= 1
+export UV_NATIVE_TLS ?= 1
+
+PYTHON_FILES = crds operator trainer tests bench hack examples
+SHELL_FILES = $(wildcard hack/*.sh .ci/run)
+
+##@ Use
+.PHONY: demo
+demo: .venv/.ready ## fine-tune the telephone demo on this machine and show its report (3 min)
+	$(BIN)/asrtune run examples/telephone-demo/finetune.yaml
+
+##@ Test
+.PHONY: test
+test: lint types generated test-unit test-trainer ## everything that fits in a few minutes: check, unit and trainer tests
+
+.PHONY: test-unit
+test-unit: .venv/.ready ## the pure and fast tests, on every core
+	$(PYTEST) -n auto -m "not soak and not gpu" $(ARGS) tests/unit
+
+.PHONY: test-trainer
+test-trainer: .venv/.ready ## the tests with PyTorch, FunASR and a real S3 server (TRAINER_WORKERS=2)
+	OMP_NUM_THREADS=1 $(PYTEST) -n $(TRAINER_WORKERS) --dist loadfile -m "not soak and not gpu" $(ARGS) tests/trainer
+
+.PHONY: test-gpu
+test-gpu: .venv/.ready ## the tests that need a CUDA device
+	$(PYTEST) -m "gpu and not soak" $(ARGS) tests
+
+.PHONY: soak
+soak: .venv/.ready ## the long forms of the tests (kills, seeds, sizes)
+	$(PYTEST) -m "soak and not gpu" --timeout 7200 $(ARGS) tests
+
+.PHONY: bench
+bench: .venv/.ready ## every measurement in bench/, one after the other
+	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+##@ Check
+.PHONY: check
+check: lint types generated rules ## all that needs no running: lint, types, generated files, the repository's rules
+
+.PHONY: lint
+lint: .venv/.ready ## formatting, ruff, the layers between packages, shell scripts
+	$(BIN)/ruff format --check $(wildcard $(PYTHON_FILES))
+	$(BIN)/ruff check $(wildcard $(PYTHON_FILES))
+	$(BIN)/lint-imports
+	$(BIN)/shellcheck --external-sources --source-path SCRIPTDIR $(SHELL_FILES)
+
+.PHONY: types
+types: .venv/.ready ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: generated
+generated: .venv/.ready ## fail when crds/*.yaml are not what the models give
+	$(BIN)/python -m asrtune_api.crd --check
+
+.PHONY: rules
+rules: .venv/.ready ## the repository's rules: sizes, paths, dependencies, locks
+	$(PYTEST) -q tests/unit/test_repository.py
+
+.PHONY: lock-check
+lock-check: ## fail when requirements/ is not what pyproject.toml asks for (needs the network)
+	hack/lock.sh --check
+
+##@ Change
+.PHONY: format
+format: .venv/.ready ## format the code and fix what ruff can fix
+	$(BIN)/ruff check --fix --exit-zero --quiet $(wildcard $(PYTHON_FILES))
+	$(BIN)/ruff format $(wildcard $(PYTHON_FILES))
+
+.PHONY: generate
+generate: .venv/.ready ## write crds/*.yaml from the models
+	$(BIN)/python -m asrtune_api.crd
+
+.PHONY: lock
+lock: ## compile requirements/ from pyproject.toml (LOCK=--upgrade for the newest versions)
+	hack/lock.sh $(LOCK)
+
+.PHONY: environment
+environment: .venv/.ready ## set up .venv, as every target does when it has to
+
+.PHONY: clean
+clean: ## remove .venv, caches and builds; what runs wrote (runs/) stays
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find $(wildcard $(PYTHON_FILES)) -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## this list
+	@awk -F ':[^#]*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+.venv/.ready: requirements/dev.txt pyproject.toml hack/environment.sh
+	hack/environment.sh
+	touch $@
