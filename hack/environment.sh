@@ -18,12 +18,14 @@ find_python() {
 }
 
 uv=$(hack/uv.sh)
-progress=--quiet
-[ ! -t 2 ] || progress=--color=auto # a person sees the progress bars
-echo "setting up .venv from requirements/dev.txt (PyTorch with CUDA: about 6 GB the first time)" >&2
-if ! .venv/bin/python -c "$supported" 2>/dev/null; then
+if .venv/bin/python -c "$supported" 2>/dev/null; then
+  echo "bringing .venv up to requirements/dev.txt" >&2
+else
+  echo "making .venv from requirements/dev.txt (about 6 GB, most of it PyTorch with CUDA)" >&2
   "$uv" venv --quiet --clear --python "$(find_python)" .venv
 fi
+progress=--quiet
+[ ! -t 2 ] || progress=--color=auto # a person sees the progress bars
 "$uv" pip sync "$progress" --python .venv requirements/dev.txt
 # hatchling is in the lock, so that this step asks no network.
 "$uv" pip install --quiet --python .venv --no-deps --no-build-isolation --editable .
