@@ -1,0 +1,23 @@
+"""Error rates with intervals, and alignments for people."""
+
+from asrtune_trainer.scoring.bootstrap import Difference, Interval, difference, interval
+from asrtune_trainer.scoring.corpus import CorpusScore, error_rate, score
+from asrtune_trainer.scoring.edits import EditCounts, Span, SpanKind, align, count_edits
+from asrtune_trainer.scoring.tokens import Profile, Tokens
+
+__all__ = [
+    "CorpusScore",
+    "Difference",
+    "EditCounts",
+    "Interval",
+    "Profile",
+    "Span",
+    "SpanKind",
+    "Tokens",
+    "align",
+    "count_edits",
+    "difference",
+    "error_rate",
+    "interval",
+    "score",
+]
