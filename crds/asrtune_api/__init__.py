@@ -4,6 +4,8 @@ Two contracts live here and nowhere else: the Kubernetes API (`finetune`, `runti
 `runspec`. The operator and the trainer meet only in this package.
 """
 
-GROUP = "asrtune.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
+from typing import Final
+
+GROUP: Final = "asrtune.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = "asrtune.dev/v1alpha1"  # a literal, so that the models can declare it as their type

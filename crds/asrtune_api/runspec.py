@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from asrtune_api.base import ApiModel, Decimal
 from asrtune_api.finetune import CheckpointPolicy, DataSpec, ModelRef
 from asrtune_api.stages import StageSpec
 
-RUNSPEC_VERSION = "asrtune.dev/runspec/v1alpha1"
+RUNSPEC_VERSION: Final = "asrtune.dev/runspec/v1alpha1"
 
 
 class Origin(StrEnum):

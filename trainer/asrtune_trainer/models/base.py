@@ -73,5 +73,5 @@ class SpeechModel(Protocol):
         ...
 
     def export(self, directory: Path, state: Mapping[str, torch.Tensor], *, half: bool) -> None:
-        """Write a FunASR model directory (configuration.json, config.yaml, model.pt, tokens, cmvn) with these weights."""
+        """Write a FunASR directory (configuration.json, config.yaml, model.pt, tokens, cmvn) with these weights."""
         ...
