@@ -10,7 +10,7 @@ from asrtune_api.errors import InternalStageError
 from asrtune_api.stages import ErrorUnit, EvaluateParams
 from asrtune_trainer.scoring import (
     EditCounts,
-    Profile,
+    Scoring,
     SpanKind,
     align,
     count_edits,
@@ -44,11 +44,11 @@ def test_edits_are_the_levenshtein_distance(reference: list[str], hypothesis: li
 def test_alignment_spells_both_texts_and_agrees_with_the_counts(
     left: str, right: str, unit: ErrorUnit
 ) -> None:
-    profile = Profile(unit)
-    reference, hypothesis = profile.tokens(left), profile.tokens(right)
+    scoring = Scoring(unit)
+    reference, hypothesis = scoring.tokens(left), scoring.tokens(right)
     spans = align(reference, hypothesis)
-    assert "".join(span.reference for span in spans) == profile.clean(left)
-    assert "".join(span.hypothesis for span in spans) == profile.clean(right)
+    assert "".join(span.reference for span in spans) == scoring.clean(left)
+    assert "".join(span.hypothesis for span in spans) == scoring.clean(right)
     for span in spans:
         assert (span.kind is SpanKind.INSERTION) == (span.reference == "")
         assert (span.kind is SpanKind.DELETION) == (span.hypothesis == "")
@@ -56,22 +56,22 @@ def test_alignment_spells_both_texts_and_agrees_with_the_counts(
     assert any(span.kind is not SpanKind.EQUAL for span in spans) == (edits > 0)
 
 
-@given(TEXT, st.builds(Profile, st.sampled_from(list(ErrorUnit)), st.booleans(), st.booleans()))
-def test_normalising_twice_changes_nothing(text: str, profile: Profile) -> None:
-    assert profile.clean(profile.clean(text)) == profile.clean(text)
+@given(TEXT, st.builds(Scoring, st.sampled_from(list(ErrorUnit)), st.booleans(), st.booleans()))
+def test_normalising_twice_changes_nothing(text: str, scoring: Scoring) -> None:
+    assert scoring.clean(scoring.clean(text)) == scoring.clean(text)
 
 
 @given(st.lists(st.tuples(TEXT, TEXT), max_size=6))
 def test_corpus_rate_is_edits_over_reference_units(pairs: list[tuple[str, str]]) -> None:
     references = {str(i): left for i, (left, _) in enumerate(pairs)}
     hypotheses = {str(i): right for i, (_, right) in enumerate(pairs)}
-    profile = Profile()
+    scoring = Scoring()
     edits = sum(
-        naive_distance(list(profile.tokens(left).units), list(profile.tokens(right).units))
+        naive_distance(list(scoring.tokens(left).units), list(scoring.tokens(right).units))
         for left, right in pairs
     )
-    length = sum(len(profile.tokens(left).units) for left, _ in pairs)
-    result = score(references, hypotheses, profile)
+    length = sum(len(scoring.tokens(left).units) for left, _ in pairs)
+    result = score(references, hypotheses, scoring)
     assert result.rate == pytest.approx(100 * edits / max(1, length))
     assert error_rate(list(references.values()), list(hypotheses.values())) == result.rate
 
@@ -115,11 +115,11 @@ def test_what_does_not_count_as_an_error(reference: str, hypothesis: str) -> Non
     ],
 )
 def test_words(text: str, units: tuple[str, ...]) -> None:
-    assert Profile(ErrorUnit.WORD).tokens(text).units == units
+    assert Scoring(ErrorUnit.WORD).tokens(text).units == units
 
 
 def test_case_and_punctuation_count_when_asked() -> None:
-    strict = Profile.of(EvaluateParams(ignore_case=False, ignore_punctuation=False))
+    strict = Scoring.of(EvaluateParams(ignore_case=False, ignore_punctuation=False))
     assert error_rate(["A."], ["a"], strict) == 100.0
     assert error_rate(["A. b"], ["A.b"], strict) == 0.0
 
@@ -139,8 +139,8 @@ def test_pairs_must_match() -> None:
 
 
 def test_display_keeps_the_spaces_that_the_score_ignores() -> None:
-    profile = Profile()
-    spans = align(profile.tokens("one two"), profile.tokens("one too"))
+    scoring = Scoring()
+    spans = align(scoring.tokens("one two"), scoring.tokens("one too"))
     assert [(span.kind.value, span.reference, span.hypothesis) for span in spans] == [
         ("equal", "one t", "one t"),
         ("substitution", "w", "o"),

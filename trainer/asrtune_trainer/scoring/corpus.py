@@ -12,7 +12,12 @@ import numpy.typing as npt
 
 from asrtune_api.errors import InternalStageError
 from asrtune_trainer.scoring.edits import EditCounts, count_edits
-from asrtune_trainer.scoring.tokens import Profile
+from asrtune_trainer.scoring.tokens import Scoring
+
+
+def count_errors(reference: str, hypothesis: str, scoring: Scoring) -> EditCounts:
+    """Edits between two transcripts."""
+    return count_edits(scoring.tokens(reference).units, scoring.tokens(hypothesis).units)
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,7 @@ class CorpusScore:
 
 
 def score(
-    references: Mapping[str, str], hypotheses: Mapping[str, str], profile: Profile | None = None
+    references: Mapping[str, str], hypotheses: Mapping[str, str], scoring: Scoring | None = None
 ) -> CorpusScore:
     """Score hypotheses by utterance key.
 
@@ -54,26 +59,21 @@ def score(
     strays = hypotheses.keys() - references.keys()
     if strays:
         raise InternalStageError(f"{len(strays)} hypotheses have no reference, {min(strays)} among them.")
-    profile = profile or Profile()
+    scoring = scoring or Scoring()
     return CorpusScore(
         utterances={
-            key: count_edits(profile.tokens(text).units, profile.tokens(hypotheses.get(key, "")).units)
-            for key, text in references.items()
+            key: count_errors(text, hypotheses.get(key, ""), scoring) for key, text in references.items()
         },
         missing=tuple(key for key in references if key not in hypotheses),
     )
 
 
-def error_rate(references: Sequence[str], hypotheses: Sequence[str], profile: Profile | None = None) -> float:
+def error_rate(references: Sequence[str], hypotheses: Sequence[str], scoring: Scoring | None = None) -> float:
     """Error rate of a set in percent; hypotheses[i] belongs to references[i].
 
     Raises:
         ValueError: if the lengths differ.
     """
-    profile = profile or Profile()
+    scoring = scoring or Scoring()
     pairs = zip(references, hypotheses, strict=True)
-    counts = (
-        count_edits(profile.tokens(reference).units, profile.tokens(hypothesis).units)
-        for reference, hypothesis in pairs
-    )
-    return reduce(add, counts, EditCounts()).rate
+    return reduce(add, (count_errors(*pair, scoring) for pair in pairs), EditCounts()).rate

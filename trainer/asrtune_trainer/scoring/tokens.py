@@ -39,7 +39,7 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class Scoring:
     """How transcripts are made comparable. The same for reference and hypothesis."""
 
     unit: ErrorUnit = ErrorUnit.CHARACTER
@@ -47,8 +47,8 @@ class Profile:
     ignore_punctuation: bool = True
 
     @classmethod
-    def of(cls, params: EvaluateParams) -> Profile:
-        """The profile that an Evaluate stage asks for."""
+    def of(cls, params: EvaluateParams) -> Scoring:
+        """The scoring that an Evaluate stage asks for."""
         return cls(params.unit, params.ignore_case, params.ignore_punctuation)
 
     @property
