@@ -48,6 +48,10 @@ class Work:
     done: int
     total: int
     unit: str = "utterances"
+    part: int = 1
+    """Which count of the stage this is, from 1, where it counts several things one after the other."""
+    parts: int = 1
+    """How many counts the stage has in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,8 @@ class TrainStep:
     skipped_steps: int
     """Non-finite steps skipped so far."""
     padding_percent: float
+    memory_used_bytes: int | None = None
+    """GPU memory allocated now; None where it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
