@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from asrtune_api.base import ApiModel
-from asrtune_api.errors import InternalStageError
+from asrtune_api.errors import InternalStageError, SpecInvalidError
 from asrtune_api.runspec import RunSpec
-from asrtune_api.stages import StageSpec
+from asrtune_api.stages import StageSpec, StageType
+from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal
-from asrtune_trainer.storage import Storage
+from asrtune_trainer.storage import Stores
 from asrtune_trainer.telemetry.events import Telemetry
 
 Params = TypeVar("Params", bound=ApiModel)
@@ -52,11 +53,16 @@ class StageContext:
     stage: StageSpec
     directory: Path
     """Where the stage writes. What an interrupted attempt with the same fingerprint left is still there."""
+    uri: str
+    """The stage's directory at the output URI."""
     scratch: Path
     """A cache shared by the stages of this machine; may vanish between stages."""
     upstream: Mapping[str, Finished]
     """The stages named by `reads`, by name."""
-    storage: Storage
+    stores: Stores
+    """Reads any URI."""
+    mirror: Mirror
+    """Brings what must survive this machine to the output URI before the stage is finished."""
     telemetry: Telemetry
     stop: StopSignal
 
@@ -93,6 +99,28 @@ class StageResult:
     """Paths below the directory that are scratch: not listed in the manifest."""
 
 
+def last_of(before: Sequence[StageSpec], *types: StageType) -> str | None:
+    """Name of the last earlier stage of one of these types."""
+    return next((stage.name for stage in reversed(before) if stage.type in types), None)
+
+
+def need(stage: StageSpec, before: Sequence[StageSpec], *types: StageType) -> str:
+    """The same, where the stage cannot do without.
+
+    Raises:
+        SpecInvalidError: if there is none.
+    """
+    name = last_of(before, *types)
+    if name is None:
+        wanted = " or ".join(types)
+        raise SpecInvalidError(
+            f"a {stage.type} stage needs a {wanted} stage before it.",
+            where=f"stages.{stage.name}",
+            remedy=f"Put a {wanted} stage before {stage.name}.",
+        )
+    return name
+
+
 class Stage(Protocol):
     """A stage: a pure function of its parameters and its inputs' digests."""
 
@@ -108,7 +136,7 @@ class Stage(Protocol):
         ...
 
     def inputs(self, context: StageContext) -> Mapping[str, str]:
-        """Digests of inputs that no stage made: data lists, audio, the model directory. Name -> digest."""
+        """Digests of inputs that no stage made: data lists, audio, the model directory, the seed where it matters."""
         ...
 
     def run(self, context: StageContext) -> StageResult:

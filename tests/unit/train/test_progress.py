@@ -1,0 +1,37 @@
+"""Which checkpoints are the best, and when patience ends."""
+
+from asrtune_api.stages import Metric, SelectionParams
+from asrtune_trainer.train.progress import Judged, Progress
+
+
+def judged(*cers: float | None) -> Progress:
+    return Progress(
+        judged=[
+            Judged(step=10 * place, epoch=place, loss=1 / place, accuracy=place / 10, cer=cer)
+            for place, cer in enumerate(cers, start=1)
+        ]
+    )
+
+
+def test_best_by_cer_prefers_the_later_of_equals():
+    best = judged(30, 20, 25, 20).best(SelectionParams(keep=3))
+    assert [one.step for one in best] == [40, 20, 30]
+
+
+def test_metrics():
+    progress = judged(10, 20, 30)
+    assert progress.best(SelectionParams(metric=Metric.CER))[0].step == 10
+    assert progress.best(SelectionParams(metric=Metric.LOSS))[0].step == 30
+    assert progress.best(SelectionParams(metric=Metric.ACCURACY))[0].step == 30
+
+
+def test_without_a_cer_the_loss_decides():
+    assert judged(None, None).best(SelectionParams(metric=Metric.CER))[0].step == 20
+
+
+def test_patience_counts_validations_without_a_new_best():
+    selection = SelectionParams(patience=2)
+    assert not judged(30, 20, 25).out_of_patience(selection)
+    assert judged(30, 20, 25, 21).out_of_patience(selection)
+    assert not judged(30, 20, 25, 19).out_of_patience(selection)
+    assert not judged(30, 20, 25, 21).out_of_patience(SelectionParams())

@@ -1,0 +1,77 @@
+"""`asrtune run`: manifest to RunSpec to chain to summary."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from asrtune_api.load import load_finetune
+from asrtune_api.resolve import resolve
+from asrtune_api.runspec import RunSpec
+from asrtune_trainer.cli.failing import Termination
+from asrtune_trainer.stages.chain import Chain
+from asrtune_trainer.stages.ledger import ledger
+from asrtune_trainer.stages.stop import StopSignal, stop_on_signals
+from asrtune_trainer.stages.workspace import Workspace
+from asrtune_trainer.storage.run import stores_of
+from asrtune_trainer.telemetry.open import open_telemetry
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The command line of `run`."""
+
+    manifest: Path
+    sets: tuple[str, ...]
+    start_at: str | None
+    stop_after: str | None
+    workdir: Path | None
+
+
+def resolve_manifest(manifest: Path, sets: tuple[str, ...]) -> RunSpec:
+    """Read a manifest and decide everything.
+
+    Raises:
+        SpecInvalidError: with every problem, by line and field.
+    """
+    finetune = load_finetune(manifest, list(sets))
+    return resolve(finetune, None, base=str(manifest.absolute().parent))
+
+
+def run_chain(options: RunOptions, termination: Termination) -> None:
+    """Run the chain and print what came of it.
+
+    Raises:
+        AsrtuneError: as the spec and the stages say.
+    """
+    sets = list(options.sets)
+    sets += [f"startAt={options.start_at}"] if options.start_at else []
+    sets += [f"stopAfter={options.stop_after}"] if options.stop_after else []
+    run = resolve_manifest(options.manifest, tuple(sets))
+    workdir = (options.workdir or default_workdir()).absolute()
+    workspace = Workspace.open(run.output, workdir, stores_of(run.storage))
+    console = Console()
+    with workspace.locked(), stop_on_signals(StopSignal()) as stop:
+        workspace.write("run.json", run.model_dump_json(indent=1).encode())
+        with open_telemetry(run, workspace.root, rank=0, console=console) as telemetry:
+            chain = Chain(run, workspace, workdir / "cache", telemetry, stop)
+            try:
+                chain.walk()
+            finally:
+                termination.stage = chain.current
+        workspace.write("ledger.json", ledger(run, chain.manifests))
+    termination.results = chain.results()
+    summarise(console, chain)
+
+
+def default_workdir() -> Path:
+    """Where caches go by the XDG base directory specification."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "asrtune"
+
+
+def summarise(console: Console, chain: Chain) -> None:
+    """The table of CERs, what was skipped, and where the report is."""
+    console.print("placeholder")

@@ -1,0 +1,88 @@
+"""Turns whatever was raised into an error for people."""
+
+from __future__ import annotations
+
+import errno
+
+from pydantic import BaseModel
+
+from asrtune_api.errors import (
+    AsrtuneError,
+    DataInvalidError,
+    DivergedError,
+    ExitCode,
+    InterruptedRunError,
+    OutOfMemoryError,
+    SpecInvalidError,
+    StorageUnavailableError,
+)
+
+_BY_CODE: dict[int, type[AsrtuneError]] = {
+    kind.exit_code: kind
+    for kind in (
+        DataInvalidError,
+        DivergedError,
+        InterruptedRunError,
+        OutOfMemoryError,
+        SpecInvalidError,
+        StorageUnavailableError,
+    )
+}
+
+
+class Failure(BaseModel):
+    """An error that crosses a process boundary."""
+
+    exit_code: int = ExitCode.INTERNAL
+    reason: str
+    message: str
+    where: str = ""
+    remedy: str = ""
+
+    @classmethod
+    def of(cls, error: AsrtuneError) -> Failure:
+        return cls(
+            exit_code=error.exit_code,
+            reason=error.reason,
+            message=error.message,
+            where=error.where,
+            remedy=error.remedy,
+        )
+
+    def error(self) -> AsrtuneError:
+        """The error again, of the class that its exit code names."""
+        kind = _BY_CODE.get(self.exit_code, AsrtuneError)
+        return kind(self.message, where=self.where, remedy=self.remedy, reason=self.reason)
+
+
+def as_asrtune_error(error: BaseException) -> AsrtuneError:
+    """An expected failure as it is; memory, disk and unknown ones put into words."""
+    if isinstance(error, AsrtuneError):
+        return error
+    # torch's own classes are told by name: importing torch to print an error would take seconds.
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in names or "allocate memory" in str(error):
+        return OutOfMemoryError(
+            f"out of memory: {_first_line(error)}",
+            remedy="Lower train.batch.size, or train with BF16, or take a larger machine.",
+        )
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StorageUnavailableError(
+            "the disk is full.",
+            where=str(error.filename or ""),
+            remedy="Free space or set --workdir to a larger disk, and run the same command again.",
+            reason="DiskFull",
+        )
+    if "DataLoader worker" in str(error) and "killed" in str(error):
+        return OutOfMemoryError(
+            f"a data-loading process was killed: {_first_line(error)}",
+            remedy="Lower train.workers, give more memory, or enlarge /dev/shm.",
+        )
+    return AsrtuneError(
+        f"{type(error).__name__}: {_first_line(error)}",
+        remedy="This is a fault of asrtune: please report it with the traceback.",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,44 @@
+"""What a run was made of and what it cost: `ledger.json`."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from asrtune_api.runspec import RunSpec
+from asrtune_trainer.stages.manifest import StageManifest
+
+_PACKAGES = ("asrtune", "torch", "funasr", "numpy", "soundfile", "soxr", "kaldi-native-fbank")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what can change a result."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def ledger(run: RunSpec, manifests: Mapping[str, StageManifest]) -> bytes:
+    """The ledger of a run, as JSON."""
+    stages: dict[str, Any] = {
+        name: {
+            "type": one.type,
+            "started": one.started.isoformat(),
+            "seconds": one.seconds,
+            "inputs": one.inputs,
+            "versions": one.versions,
+            "metrics": one.metrics,
+        }
+        for name, one in manifests.items()
+    }
+    gpus = run.gang.nodes * run.gang.gpus_per_node
+    trained = sum(one.seconds for one in manifests.values() if one.type == "Train")
+    document = {"name": run.name, "seed": run.seed, "stages": stages, "gpuSeconds": gpus * trained}
+    return json.dumps(document, indent=1, ensure_ascii=False).encode()

@@ -1,0 +1,15 @@
+"""Which class does a stage type's work. Imported when needed: torch takes seconds."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from asrtune_api.stages import StageType
+from asrtune_trainer.stages.base import Stage
+
+
+def stage_of(kind: StageType) -> Stage:
+    """The stage that does this type's work: the class of the same name in the module of the same name."""
+    module = import_module(f"asrtune_trainer.stages.{kind.lower()}")
+    stage: Stage = getattr(module, f"{kind}Stage")()
+    return stage

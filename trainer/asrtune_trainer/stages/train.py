@@ -1,0 +1,83 @@
+"""Train: fine-tunes the model and leaves the n best checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from asrtune_api.stages import StageSpec, StageType, TrainParams
+from asrtune_trainer.stages.base import StageContext, StageResult, last_of, need
+from asrtune_trainer.stages.model_input import base_model, model_digest
+from asrtune_trainer.telemetry.events import Note
+from asrtune_trainer.train.job import TrainJob, TrainSummary
+from asrtune_trainer.train.launch import launch
+
+
+@dataclass(frozen=True)
+class TrainStage:
+    """Reads the last lists of utterances and the last model; starts from the base where there is none."""
+
+    version: ClassVar[int] = 1
+
+    def reads(self, stage: StageSpec, before: Sequence[StageSpec]) -> list[str]:
+        names = [need(stage, before, StageType.PREPARE)]
+        for name in (
+            last_of(before, StageType.SIMULATE),
+            last_of(before, StageType.TRAIN, StageType.AVERAGE),
+        ):
+            if name is not None:
+                names.append(name)
+        return names
+
+    def inputs(self, context: StageContext) -> Mapping[str, str]:
+        return {
+            "model": model_digest(context),
+            "seed": str(context.run.seed),
+            "gang": context.run.gang.model_dump_json(),
+            "weights": str({one.name: one.weight_percent for one in context.run.data.train}),
+        }
+
+    def run(self, context: StageContext) -> StageResult:
+        job = TrainJob(
+            run=context.run,
+            stage=context.stage.name,
+            params=context.params(TrainParams),
+            directory=context.directory,
+            scratch=context.scratch,
+            stage_uri=context.uri,
+            model=base_model(context),
+            weights=next(
+                (one.path("model") for one in reversed(context.upstream.values()) if "model" in one.outputs),
+                None,
+            ),
+            train=context.latest("train").path("train"),
+            validation=context.latest("validation").path("validation"),
+        )
+        summary = launch(job, context.telemetry, context.mirror, context.stop)
+        if summary.rejected:
+            context.telemetry.emit(
+                Note(
+                    context.stage.name,
+                    f"{len(summary.rejected)} utterances are larger than a batch",
+                    warning=True,
+                )
+            )
+        return _result(summary)
+
+
+def _result(summary: TrainSummary) -> StageResult:
+    metrics = {
+        "steps": float(summary.steps),
+        "skippedSteps": float(summary.skipped_steps),
+        "bestStep": float(summary.best_step),
+        "loss": summary.best_loss,
+        "trainableParameters": float(summary.trainable_parameters),
+    }
+    if summary.best_accuracy is not None:
+        metrics["accuracy"] = summary.best_accuracy
+    if summary.best_cer is not None:
+        metrics["cer"] = summary.best_cer
+    outputs = {"model": summary.checkpoints[0], "history": "history.jsonl"}
+    outputs |= {f"checkpoint/{place}": path for place, path in enumerate(summary.checkpoints, start=1)}
+    return StageResult(outputs=outputs, metrics=metrics, details=summary.model_dump())

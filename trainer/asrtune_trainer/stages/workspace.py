@@ -1,0 +1,119 @@
+"""Where the files of a run lie on this machine and at its output URI."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from asrtune_api.errors import SpecInvalidError
+from asrtune_trainer.stages.manifest import ATTEMPT, MANIFEST, StageManifest, parse_manifest
+from asrtune_trainer.stages.mirror import Mirror
+from asrtune_trainer.storage import ObjectMissingError, Stores, join_uri, local_path
+from asrtune_trainer.storage.atomic import staged_file
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A run's files. With a local output URI they are worked on in place; with a remote one, in a copy."""
+
+    output: str
+    root: Path
+    stores: Stores
+
+    @classmethod
+    def open(cls, output: str, workdir: Path, stores: Stores) -> Workspace:
+        """The workspace of an output URI; remote ones get a directory of their own below `workdir`."""
+        local = local_path(output)
+        if local is None:
+            local = workdir / "runs" / hashlib.sha256(output.encode()).hexdigest()[:16]
+        local.mkdir(parents=True, exist_ok=True)
+        return cls(output, local, stores)
+
+    @property
+    def remote(self) -> bool:
+        return local_path(self.output) is None
+
+    def directory(self, stage: str) -> Path:
+        return self.root / "stages" / stage
+
+    def uri(self, stage: str) -> str:
+        return join_uri(self.output, "stages", stage)
+
+    def mirror(self, stage: str) -> Mirror:
+        return Mirror(self.stores, self.directory(stage), self.uri(stage))
+
+    def manifest(self, stage: str) -> StageManifest | None:
+        """The manifest of a finished stage; the output URI's is the truth."""
+        try:
+            return parse_manifest(self.stores.of(self.output).read_bytes(join_uri(self.uri(stage), MANIFEST)))
+        except ObjectMissingError:
+            return None
+
+    def fetch(self, manifest: StageManifest) -> None:
+        """Bring a finished stage's files here if they are not."""
+        directory = self.directory(manifest.stage)
+        if self.remote and not manifest.lies_in(directory):
+            self.stores.of(self.output).fetch(self.uri(manifest.stage), directory)
+
+    def begin(self, stage: str, fingerprint: str) -> Path:
+        """A directory for an attempt; what an earlier one with the same fingerprint left is kept, all else is gone."""
+        directory = self.directory(stage)
+        if self._attempt(directory / ATTEMPT) != fingerprint:
+            shutil.rmtree(directory, ignore_errors=True)
+            if self.remote and not self._restore(stage, fingerprint):
+                self.stores.of(self.output).delete(self.uri(stage))
+        (directory / MANIFEST).unlink(missing_ok=True)
+        with staged_file(directory / ATTEMPT) as stream:
+            stream.write(fingerprint.encode())
+        self.mirror(stage).write(directory / ATTEMPT)
+        return directory
+
+    def commit(self, manifest: StageManifest) -> None:
+        """Make a stage finished: its files first, its manifest last."""
+        directory = self.directory(manifest.stage)
+        with staged_file(directory / MANIFEST) as stream:
+            stream.write(manifest.model_dump_json(indent=1).encode())
+        self.mirror(manifest.stage).publish(directory)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file of the run itself (run.json, ledger.json)."""
+        self.stores.of(self.output).write_bytes(join_uri(self.output, name), data)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second run on this machine out.
+
+        Raises:
+            SpecInvalidError: if another process works on this output.
+        """
+        with (self.root / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SpecInvalidError(
+                    "another run is working on this output.",
+                    where=f"spec.output.uri {self.output}",
+                    remedy="Wait for it, stop it, or choose another output.",
+                    reason="OutputInUse",
+                ) from None
+            yield
+
+    def _restore(self, stage: str, fingerprint: str) -> bool:
+        """Fetch what an attempt on another machine left, if it is of the same fingerprint."""
+        storage = self.stores.of(self.output)
+        try:
+            left = storage.read_bytes(join_uri(self.uri(stage), ATTEMPT)).decode()
+        except ObjectMissingError:
+            return False
+        if left == fingerprint:
+            storage.fetch(self.uri(stage), self.directory(stage))
+        return left == fingerprint
+
+    @staticmethod
+    def _attempt(path: Path) -> str | None:
+        return path.read_text() if path.is_file() else None

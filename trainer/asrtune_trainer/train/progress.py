@@ -1,0 +1,57 @@
+"""Where training stands: everything but tensors that a resumed run needs to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from asrtune_api.stages import Metric, SelectionParams
+
+
+class Judged(BaseModel):
+    """A validated checkpoint."""
+
+    step: int
+    epoch: int
+    loss: float
+    accuracy: float | None
+    cer: float | None
+    """Percent."""
+
+    def badness(self, metric: Metric) -> float:
+        """Smaller is better. Where the wished metric was not measured, the loss decides."""
+        if metric is Metric.CER and self.cer is not None:
+            return self.cer
+        if metric is Metric.ACCURACY and self.accuracy is not None:
+            return -self.accuracy
+        return self.loss
+
+
+class Progress(BaseModel):
+    """Counters and verdicts of a training stage."""
+
+    epoch: int = 0
+    """Epochs finished."""
+    group: int = 0
+    """Batch groups of the current epoch that are done."""
+    step: int = 0
+    """Optimiser steps done, skipped ones included."""
+    skipped: int = 0
+    """Steps that were skipped because a gradient was not finite."""
+    judged: list[Judged] = Field(default_factory=list)
+    """All validations so far."""
+
+    def best(self, selection: SelectionParams) -> list[Judged]:
+        """The n best checkpoints, best first; of equals the later one."""
+        ranked = sorted(self.judged, key=lambda one: (one.badness(selection.metric), -one.step))
+        return ranked[: selection.keep]
+
+    def is_best(self, selection: SelectionParams) -> bool:
+        """Whether the last validation is the best so far."""
+        return bool(self.judged) and self.best(selection)[0].step == self.judged[-1].step
+
+    def out_of_patience(self, selection: SelectionParams) -> bool:
+        """Whether `patience` validations went by without a new best."""
+        if selection.patience is None or not self.judged:
+            return False
+        best = self.best(selection)[0].step
+        return sum(one.step > best for one in self.judged) >= selection.patience

@@ -1,0 +1,174 @@
+"""Puts a trainer together from a job: the one place that knows all components."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from asrtune_api.errors import DataInvalidError, SpecInvalidError
+from asrtune_api.stages import TrainParams
+from asrtune_trainer.data.batching import Batching, Lengths, weights_of
+from asrtune_trainer.data.utterance import Utterance, read_utterances
+from asrtune_trainer.models.base import SpeechModel
+from asrtune_trainer.models.freeze import FrozenReport, freeze, train_mode, unused_parameters
+from asrtune_trainer.models.load import load_model
+from asrtune_trainer.stages.mirror import Mirror
+from asrtune_trainer.stages.stop import StopSignal
+from asrtune_trainer.telemetry.events import Note, Telemetry
+from asrtune_trainer.train.checkpoint import Checkpoints, load_tensors
+from asrtune_trainer.train.feed import Feed
+from asrtune_trainer.train.gang import Gang
+from asrtune_trainer.train.history import History
+from asrtune_trainer.train.job import TrainJob
+from asrtune_trainer.train.loop import Trainer, resume
+from asrtune_trainer.train.optimizer import build_optimizer
+from asrtune_trainer.train.precision import Arithmetic
+from asrtune_trainer.train.progress import Progress
+from asrtune_trainer.train.reporter import Reporter
+from asrtune_trainer.train.schedule import LearningRate
+from asrtune_trainer.train.validate import Validator
+
+MEBIBYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A trainer, ready to run (or to go on), and what was found on the way."""
+
+    trainer: Trainer
+    checkpoints: Checkpoints
+    frozen: FrozenReport
+    rejected: list[str]
+
+
+def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop: StopSignal) -> Setup:
+    """Build everything; if there is a complete checkpoint, put the trainer where it stands."""
+    torch.manual_seed(job.run.seed + gang.rank)
+    params = job.params
+    model = load_model(job.model, device=gang.device, seed=job.run.seed)
+    if job.weights is not None:
+        model.module.load_state_dict(load_tensors(job.weights))
+    utterances, rejected = _fitting(list(read_utterances(job.train)), job)
+    validation = list(read_utterances(job.validation))
+    arithmetic = Arithmetic(params.precision, gang.device)
+    batching = _batching(utterances, job, gang.world)
+    feed = _feed(model, utterances, params, gang)
+    frozen = _freeze(model, feed, batching, params, gang)
+    schedule = LearningRate.of(params, _total_steps(batching, params))
+    fresh = not any((job.directory / "checkpoints").glob("step-*"))
+    checkpoints = Checkpoints(
+        job.directory / "checkpoints",
+        keep_last=job.run.checkpoint.keep_last,
+        mirror=mirror.publish,
+        forget=mirror.forget,
+    )
+    state = gang.tell(None if fresh or not gang.leads else checkpoints.latest())
+    history = (
+        History(job.directory / "history.jsonl", state.progress.step if state else 0) if gang.leads else None
+    )
+    trainer = Trainer(
+        params=params,
+        model=model,
+        module=gang.wrap(model.module),
+        optimizer=build_optimizer(model.module, params, gang.device),
+        arithmetic=arithmetic,
+        schedule=schedule,
+        batching=batching,
+        feed=feed,
+        validator=Validator(
+            model,
+            validation,
+            _feed(model, validation, params, gang),
+            params.batch,
+            params.validation.decode_utterances,
+            gang,
+            arithmetic,
+        ),
+        checkpoints=checkpoints,
+        checkpoint_every=job.run.checkpoint.every_steps,
+        gang=gang,
+        reporter=Reporter(job.stage, params, batching, gang, telemetry, history),
+        stop=stop,
+        progress=Progress(),
+    )
+    torch.manual_seed(job.run.seed * 1000 + gang.rank)
+    if state is not None:
+        resume(trainer, state)
+        telemetry.emit(Note(job.stage, f"goes on after step {state.progress.step} of {schedule.total}"))
+    return Setup(trainer, checkpoints, frozen, rejected)
+
+
+def _feed(model: SpeechModel, utterances: Sequence[Utterance], params: TrainParams, gang: Gang) -> Feed:
+    return Feed(
+        model,
+        utterances,
+        gang.device,
+        workers=params.workers,
+        cache_bytes=params.feature_cache_mib * MEBIBYTE,
+    )
+
+
+def _batching(utterances: Sequence[Utterance], job: TrainJob, world: int) -> Batching:
+    sets = sorted({one.set for one in utterances})
+    percent = {source.name: source.weight_percent for source in job.run.data.train}
+    return Batching(
+        Lengths.of(utterances, sets),
+        weights_of(sets, percent),
+        job.params.batch,
+        job.run.seed,
+        world,
+        job.params.accumulate,
+    )
+
+
+def _fitting(utterances: list[Utterance], job: TrainJob) -> tuple[list[Utterance], list[str]]:
+    """Set utterances aside that are larger than a batch.
+
+    Raises:
+        SpecInvalidError: if they are more than the allowed share: then the batch is wrong, not the data.
+        DataInvalidError: if there is nothing to train on.
+    """
+    if not utterances:
+        raise DataInvalidError(
+            "there is no training utterance.", where="spec.data.train", remedy="See rejects.jsonl."
+        )
+    oversized = {int(index) for index in _batching(utterances, job, 1).oversized()}
+    if 100 * len(oversized) > job.run.data.max_rejected_percent * len(utterances):
+        unit = job.params.batch.unit
+        needed = int(Lengths.of(utterances, sorted({one.set for one in utterances})).cost(unit).max())
+        raise SpecInvalidError(
+            f"{len(oversized)} of {len(utterances)} training utterances are larger than a batch "
+            f"of {job.params.batch.size} {unit.lower()}; the largest needs {needed}.",
+            where=f"stages.{job.stage}.batch.size",
+            remedy=f"Set it to {needed} or more, or lower prepare.maxMilliseconds to reject long utterances.",
+            reason="BatchTooSmall",
+        )
+    kept = [one for index, one in enumerate(utterances) if index not in oversized]
+    return kept, [utterances[index].key for index in sorted(oversized)]
+
+
+def _freeze(
+    model: SpeechModel, feed: Feed, batching: Batching, params: TrainParams, gang: Gang
+) -> FrozenReport:
+    """Freeze what the spec says, and what the loss never reaches: DDP would wait for it for ever."""
+    names = list(params.freeze)
+    report = freeze(model, names)
+    if gang.world > 1:
+        loaded = next(feed.batches([batching.epoch(0)[0][gang.rank]]))
+        train_mode(model)
+        if unused := gang.tell(unused_parameters(model, loaded.batch)):
+            report = freeze(model, [*names, *unused])
+    if not report.trainable_parameters:
+        raise SpecInvalidError(
+            "nothing is left to train: every parameter is frozen.",
+            where="train.freeze",
+            remedy=f"Freeze fewer of {', '.join(sorted(model.components))}.",
+        )
+    return report
+
+
+def _total_steps(batching: Batching, params: TrainParams) -> int:
+    steps = params.epochs * batching.steps()
+    return min(steps, params.max_steps) if params.max_steps is not None else steps

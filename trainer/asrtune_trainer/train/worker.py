@@ -1,0 +1,132 @@
+"""One process of a training gang: alone in the caller's process, or started by torchrun.
+
+`torchrun -m asrtune_trainer.train.worker JOB.json ADDRESS` joins the gang; rank 0 sends its process id,
+events, and at last the outcome, to the process that listens at ADDRESS (a Unix socket).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from multiprocessing.connection import Client, Connection
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from asrtune_api.errors import ExitCode
+from asrtune_trainer.faults import Failure, as_asrtune_error
+from asrtune_trainer.stages.mirror import Mirror
+from asrtune_trainer.stages.stop import StopSignal, stop_on_signals
+from asrtune_trainer.storage.run import stores_of
+from asrtune_trainer.telemetry.events import Event, Silent, Telemetry
+from asrtune_trainer.telemetry.wire import to_json
+from asrtune_trainer.train.gang import Gang, join_gang
+from asrtune_trainer.train.job import TrainJob, TrainSummary
+from asrtune_trainer.train.setup import Setup, set_up
+
+
+class Outcome(BaseModel):
+    """How a rank ended."""
+
+    outcome: str = "done"
+    summary: TrainSummary | None = None
+    failure: Failure | None = None
+
+
+def train(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop: StopSignal) -> TrainSummary:
+    """Train to the end and leave only the best checkpoints.
+
+    Raises:
+        AsrtuneError: as the trainer and its parts say.
+    """
+    ready = set_up(job, gang, telemetry, mirror, stop)
+    try:
+        ready.trainer.run()
+        if gang.leads:
+            ready.checkpoints.keep_only(
+                {one.step for one in ready.trainer.progress.best(job.params.selection)}
+            )
+    finally:
+        ready.checkpoints.close()
+    gang.wait()
+    return _summary(job, ready)
+
+
+def _summary(job: TrainJob, ready: Setup) -> TrainSummary:
+    progress = ready.trainer.progress
+    ranked = progress.best(job.params.selection)
+    return TrainSummary(
+        steps=progress.step,
+        epochs=progress.epoch,
+        skipped_steps=progress.skipped,
+        best_step=ranked[0].step,
+        best_loss=ranked[0].loss,
+        best_accuracy=ranked[0].accuracy,
+        best_cer=ranked[0].cer,
+        checkpoints=[f"checkpoints/step-{one.step}/model.pt" for one in ranked],
+        trainable_parameters=ready.frozen.trainable_parameters,
+        total_parameters=ready.frozen.total_parameters,
+        rejected=ready.rejected,
+    )
+
+
+class _Wire:
+    """Telemetry that goes to the launching process."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()  # checkpoints are reported by the writing thread
+
+    def emit(self, event: Event) -> None:
+        self.send(to_json(event))
+
+    def send(self, message: str) -> None:
+        with self._lock:
+            try:
+                self._connection.send_bytes(message.encode())
+            except OSError:
+                return  # the launcher is gone; `_stop_without_launcher` sees it too
+
+
+def _stop_without_launcher(connection: Connection, stop: StopSignal) -> None:
+    """A gang whose launcher was killed must not train on: nobody would use its work."""
+    try:
+        connection.recv_bytes()
+    except (EOFError, OSError):
+        stop.set("the end of the process that started it")
+
+
+def _work(job: TrainJob, telemetry: Telemetry, stop: StopSignal) -> Outcome:
+    try:
+        with join_gang() as gang:
+            mirror = Mirror(stores_of(job.run.storage), job.directory, job.stage_uri)
+            return Outcome(summary=train(job, gang, telemetry, mirror, stop))
+    except Exception as error:  # noqa: BLE001 (the launcher must hear of any)
+        traceback.print_exc()
+        return Outcome(failure=Failure.of(as_asrtune_error(error)))
+
+
+def main(job_file: str, address: str) -> int:
+    """Run this rank.
+
+    Returns:
+        The exit code of the error's class, or 0.
+    """
+    job = TrainJob.model_validate_json(Path(job_file).read_bytes())
+    with stop_on_signals(StopSignal()) as stop:
+        if os.environ.get("RANK", "0") != "0":
+            outcome = _work(job, Silent(), stop)
+        else:
+            with Client(address, family="AF_UNIX") as connection:
+                wire = _Wire(connection)
+                wire.send(str(os.getpid()))
+                threading.Thread(target=_stop_without_launcher, args=(connection, stop), daemon=True).start()
+                outcome = _work(job, wire, stop)
+                wire.send(outcome.model_dump_json())
+    return outcome.failure.exit_code if outcome.failure else ExitCode.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
