@@ -45,7 +45,7 @@ soak: .venv/.ready ## the long forms of the tests (kills, seeds, sizes)
 
 .PHONY: bench
 bench: .venv/.ready ## every measurement in bench/, one after the other
-	for script in bench/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	for script in $(sort $(wildcard bench/[a-z]*.py)); do echo "== $$script"; $(BIN)/python "$$script"; done
 
 ##@ Check
 .PHONY: check
