@@ -60,14 +60,13 @@ class Batching:
     params: BatchParams
     seed: int
     world: int = 1
-    accumulate: int = 1
 
     def oversized(self) -> Indices:
         """Utterances that fit into no batch: they must be rejected before training."""
         return np.flatnonzero(self.lengths.cost(self.params.unit) > self.params.size)
 
     def epoch(self, epoch: int) -> list[list[Indices]]:
-        """Groups of `world` batches, one a rank, in training order; their number is a multiple of `accumulate`.
+        """Groups of `world` batches, one a rank, in training order.
 
         Ranks of a group get batches of similar length, so that none waits long for another.
 
@@ -84,14 +83,9 @@ class Batching:
         length = self.lengths.frames[chosen]
         order = np.argsort(length * (1 + LENGTH_JITTER * rng.random(len(chosen))), kind="stable")
         batches = self._cut(chosen[order], cost)
-        batches = _fill(batches, self.world * self.accumulate, rng)
-        # Longest last element first decides similarity; the cut order is by length already, splits stay in place.
+        batches = _fill(batches, self.world, rng)
         groups = [batches[start : start + self.world] for start in range(0, len(batches), self.world)]
         return [groups[index] for index in rng.permutation(len(groups))]
-
-    def steps(self, epoch: int = 0) -> int:
-        """Optimiser steps of an epoch."""
-        return len(self.epoch(epoch)) // self.accumulate
 
     def padding_percent(self, batches: Sequence[Indices]) -> float:
         """Share of padding among the frames of these batches."""

@@ -33,6 +33,8 @@ class Chain:
     """Finished stages, in chain order."""
     repeated: list[str] = field(default_factory=list)
     """Stages that this walk ran."""
+    current: str = ""
+    """The stage that is looked at or running."""
 
     def walk(self) -> None:
         """Run the chain from startAt to stopAfter.
@@ -45,10 +47,21 @@ class Chain:
         last = names.index(self.run.stop_after) if self.run.stop_after else len(names) - 1
         for position, stage in enumerate(self.run.stages[: last + 1]):
             self.stop.check()
+            self.current = stage.name
             if position < first:
                 self._take(stage, position)
             else:
                 self._do(stage, position)
+
+        self.current = ""
+
+    def results(self) -> dict[str, float]:
+        """Metrics of all finished stages: `STAGE/METRIC` -> value."""
+        return {
+            f"{name}/{metric}": value
+            for name, one in self.manifests.items()
+            for metric, value in one.metrics.items()
+        }
 
     def _take(self, stage: StageSpec, position: int) -> None:
         """Before startAt: what is finished is taken as it is, even if its inputs have changed since."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import boto3
 import botocore.session
@@ -34,6 +34,12 @@ MULTIPART_BYTES = 16 << 20
 _TRANSFER_THREADS = 8
 _POOL = 64  # connections kept open: the workers of download_many plus the transfer threads
 _LONGEST_PAUSE_SECONDS = 8.0
+_DAMAGED_READS = 3  # what the network damaged comes right the next time, what the disk damaged never does
+_ADDRESSING: dict[bool | None, Literal["path", "virtual", "auto"]] = {
+    True: "path",
+    False: "virtual",
+    None: "auto",
+}
 
 
 class S3Connection:
@@ -93,7 +99,7 @@ class S3Connection:
         if not is_transient(error):
             return False
         if is_damage(error):
-            return attempt < self._settings.max_attempts
+            return attempt < _DAMAGED_READS
         return self._answered and failing_seconds < self._settings.outage_seconds
 
 
@@ -115,7 +121,7 @@ def _client(settings: S3Settings) -> S3Client:
         read_timeout=settings.read_timeout_seconds,
         max_pool_connections=_POOL,
         retries={"mode": "standard", "total_max_attempts": settings.max_attempts},
-        s3={"addressing_style": "path" if settings.path_style else "virtual"},
+        s3={"addressing_style": _ADDRESSING[settings.path_style]},
     )
     # S3 signatures need some region; servers other than AWS take this one.
     region = settings.region or session.region_name or "us-east-1"

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3Settings:
-    """How an S3 server is reached; the defaults suit a server within the same site.
+    """How an S3 server is reached; the defaults are AWS and the standard chain of credentials.
 
     Attributes:
         endpoint: ``http(s)://host[:port]``; None for AWS.
         region: the bucket's region; None for the standard chain's.
-        path_style: the bucket in the path; False for servers that want it in the host name (Alibaba OSS).
+        path_style: the bucket in the path (True) or in the host name (False, as Alibaba OSS wants it); None for
+            the path where an endpoint is given, else the host name.
         ca_bundle: PEM file of the authorities that may sign the server's certificate; None for the system's.
         credentials_dir: directory with the files AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if need be,
             AWS_SESSION_TOKEN (a mounted Secret), read again when they change; None for the standard chain.
@@ -34,7 +35,7 @@ class S3Settings:
 
     endpoint: str | None = None
     region: str | None = None
-    path_style: bool = True
+    path_style: bool | None = None
     ca_bundle: Path | None = None
     credentials_dir: Path | None = None
     max_attempts: int = 5

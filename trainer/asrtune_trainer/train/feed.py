@@ -113,7 +113,7 @@ class Feed:
     def steps(
         self, groups: Sequence[Sequence[Indices]], rank: int, accumulate: int
     ) -> Iterator[list[Loaded]]:
-        """The batches of each optimiser step of one rank."""
+        """The batches of each optimiser step of one rank; the last step of an epoch may have fewer."""
         mine = self.batches([group[rank] for group in groups])
         while step := list(islice(mine, accumulate)):
             yield step

@@ -37,7 +37,7 @@ class LearningRate:
         """
         number = step + 1
         if number <= self.warmup:
-            return self.peak * number / self.warmup
+            return self.peak * (number / self.warmup)
         done = min(1.0, (number - self.warmup) / max(1, self.total - self.warmup))
         match self.schedule:
             case Schedule.CONSTANT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -119,7 +120,6 @@ def _batching(utterances: Sequence[Utterance], job: TrainJob, world: int) -> Bat
         job.params.batch,
         job.run.seed,
         world,
-        job.params.accumulate,
     )
 
 
@@ -170,5 +170,5 @@ def _freeze(
 
 
 def _total_steps(batching: Batching, params: TrainParams) -> int:
-    steps = params.epochs * batching.steps()
+    steps = params.epochs * math.ceil(len(batching.epoch(0)) / params.accumulate)
     return min(steps, params.max_steps) if params.max_steps is not None else steps
