@@ -1,0 +1,77 @@
+"""Finds a model's directory, and loads it as a `SpeechModel`."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from asrtune_api.errors import SpecInvalidError
+from asrtune_api.finetune import ModelRef
+from asrtune_trainer.models.base import SpeechModel
+from asrtune_trainer.models.build import build
+from asrtune_trainer.models.ctc import CtcModel
+from asrtune_trainer.models.directory import load_strictly, read_directory, read_weights
+from asrtune_trainer.models.funasr_model import FunasrModel
+from asrtune_trainer.models.hub import fetch_from_hub
+from asrtune_trainer.models.paraformer import ParaformerModel
+from asrtune_trainer.models.sensevoice import SenseVoiceModel
+from asrtune_trainer.storage import Stores, local_path
+
+FAMILIES: dict[str, type[FunasrModel]] = {
+    "CTC": CtcModel,
+    "Paraformer": ParaformerModel,
+    "SenseVoiceSmall": SenseVoiceModel,
+}
+"""FunASR's model class -> its family here."""
+
+
+def load_model(directory: Path, *, device: torch.device, seed: int) -> SpeechModel:
+    """Builds the model of a directory with its weights, in evaluation mode.
+
+    Args:
+        directory: a FunASR model directory.
+        device: where the module goes.
+        seed: of what is drawn while it is built; the caller's random state stays as it is.
+
+    Raises:
+        SpecInvalidError: not a model directory, a model class we do not train, or weights that do not fit it.
+    """
+    source = read_directory(directory)
+    family = FAMILIES.get(source.model_class)
+    if family is None:
+        raise SpecInvalidError(
+            f"the model class {source.model_class} is not supported.",
+            where=str(source.path),
+            remedy=f"Use a model of one of these classes: {', '.join(sorted(FAMILIES))}.",
+            reason="ModelUnsupported",
+        )
+    built = build(source, seed)
+    load_strictly(built.module, read_weights(source.weights), source.weights)
+    built.module.to(device).eval()
+    return family(source, built)
+
+
+def resolve_model(ref: ModelRef, stores: Stores, scratch: Path) -> Path:
+    """The directory of a model on this machine, fetched where it lies elsewhere.
+
+    Args:
+        ref: directory, s3:// prefix, or name on a hub.
+        stores: reads the s3:// prefix.
+        scratch: where models are fetched to, each once.
+
+    Raises:
+        SpecInvalidError: the reference is empty, or the hub has no such model.
+        ObjectMissingError: there is nothing under the s3:// prefix.
+        StorageUnavailableError: the storage or the hub cannot be reached or refuses us.
+    """
+    if ref.uri is None:
+        return fetch_from_hub(ref, scratch / "hub")
+    path = local_path(ref.uri)
+    if path is not None:
+        return path
+    directory = scratch / "models" / hashlib.sha256(ref.uri.encode()).hexdigest()[:16]
+    if not directory.is_dir():
+        stores.of(ref.uri).fetch(ref.uri, directory)
+    return directory
