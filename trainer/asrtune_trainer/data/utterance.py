@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 FRAME_MILLISECONDS = 10
 """Shift of fbank frames; `source_len` counts in it, as FunASR's lines do."""
@@ -16,7 +17,7 @@ class Utterance:
     """A checked utterance."""
 
     key: str
-    """Unique within the run: the source's name, a slash, the line's own key."""
+    """Unique within its split: the source's name, a slash, the line's own key."""
     source: str
     """Audio: an absolute path, an s3 URI, or a path relative to the list's directory."""
     target: str
@@ -35,14 +36,33 @@ class Utterance:
     """Speaker where the line gave one."""
 
 
+class UtteranceWriter:
+    """Writes a list, one JSON object a line, UTF-8. A context manager; makes the directory."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lines = path.open("w", encoding="utf-8")
+        self.count = 0
+        """Utterances written so far."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lines.close()
+
+    def write(self, utterance: Utterance) -> None:
+        """Append an utterance."""
+        self._lines.write(json.dumps(asdict(utterance), ensure_ascii=False) + "\n")
+        self.count += 1
+
+
 def write_utterances(path: Path, utterances: Iterable[Utterance]) -> int:
     """Write a list, one JSON object a line, UTF-8. Returns the number of lines."""
-    count = 0
-    with path.open("w", encoding="utf-8") as lines:
+    with UtteranceWriter(path) as writer:
         for utterance in utterances:
-            lines.write(json.dumps(asdict(utterance), ensure_ascii=False) + "\n")
-            count += 1
-    return count
+            writer.write(utterance)
+    return writer.count
 
 
 def read_utterances(path: Path) -> Iterator[Utterance]:
