@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from asrtune_trainer.models.funasr_import import funasr_module
 IGNORE_ID = -1
 """Padding of token ids in FunASR's batches; losses leave it out."""
 _INT16 = 1 << 15
+Decoder = Callable[[torch.Tensor, torch.Tensor, Sequence[str]], list[str]]
+"""Transcripts of padded features [utterances, frames, dim], int32 lengths [utterances] and languages."""
 
 
 class FunasrModel(ABC):
@@ -48,6 +50,8 @@ class FunasrModel(ABC):
         self._frontend = built.frontend
         # Kaldi's dither comes from a generator that nobody can seed: `sample` adds it itself.
         self._dither, built.frontend.dither = float(getattr(built.frontend, "dither", 0.0)), 0.0
+        encoder: Any = built.module.encoder
+        encoder.register_forward_pre_hook(_own_input)
         self._fbank = funasr_module("funasr.utils.load_utils").extract_fbank
 
     def sample(self, waveform: npt.NDArray[np.float32], utterance: Utterance) -> Sample:
@@ -80,7 +84,7 @@ class FunasrModel(ABC):
 
     def forward(self, module: torch.nn.Module, batch: Batch) -> ForwardResult:
         """Runs a (possibly DDP-wrapped) module on a batch that lies on its device; the batch stays as it is."""
-        # FunASR scales speech and adds to the lengths in place: neither may reach the caller's batch.
+        # FunASR masks speech (SpecAug) and adds to the lengths in place: neither may reach the caller's batch.
         own = {
             name: tensor.clone() if name.startswith("speech") else tensor for name, tensor in batch.items()
         }
@@ -102,13 +106,18 @@ class FunasrModel(ABC):
             features: float32 [frames, dim] each, on any device.
             languages: a language code each; empty where unknown. Families without languages do not look at it.
         """
+        return self._batchwise(features, languages, self._decode)
+
+    def _batchwise(
+        self, features: Sequence[torch.Tensor], languages: Sequence[str], decode: Decoder
+    ) -> list[str]:
         if not features:
             return []
         device = next(self.module.parameters()).device
         speech = pad_sequence([frames.to(device) for frames in features], batch_first=True)
         lengths = torch.tensor([len(frames) for frames in features], dtype=torch.int32, device=device)
         with evaluation_mode(self.module):
-            return self._decode(speech, lengths, languages)
+            return decode(speech, lengths, languages)
 
     def export(self, directory: Path, state: Mapping[str, torch.Tensor], *, half: bool) -> None:
         """Writes a FunASR model directory with these weights, whole or not at all.
@@ -138,6 +147,16 @@ class FunasrModel(ABC):
         tokens = self._tokenizer.ids2tokens(self._ordinary(ids))
         text: str = funasr_module("funasr.utils.postprocess_utils").sentence_postprocess(tokens)[0]
         return text
+
+
+def _own_input(_encoder: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Gives an encoder a copy of its input.
+
+    FunASR's encoders begin with ``xs_pad *= scale``. On the input itself that breaks the backward pass where the
+    input needs a gradient, and scales it twice where activation checkpoints run the encoder again.
+    """
+    speech, *rest = inputs
+    return speech.clone(), *rest
 
 
 def collapse(ids: Sequence[int]) -> list[int]:

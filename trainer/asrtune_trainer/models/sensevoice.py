@@ -52,11 +52,14 @@ class SenseVoiceModel(FunasrModel):
         chosen = language or self._language
         return chosen if chosen in self._languages else "auto"
 
-    def _decode(self, speech: torch.Tensor, lengths: torch.Tensor, languages: Sequence[str]) -> list[str]:
-        return [strip_tags(text) for text in self.rich_texts(speech, lengths, languages)]
+    def rich_transcripts(self, features: Sequence[torch.Tensor], languages: Sequence[str]) -> list[str]:
+        """Transcripts with their tags, as FunASR gives them: ``<|zh|><|NEUTRAL|><|Speech|><|woitn|>text``."""
+        return self._batchwise(features, languages, self._rich)
 
-    def rich_texts(self, speech: torch.Tensor, lengths: torch.Tensor, languages: Sequence[str]) -> list[str]:
-        """Transcripts with the tags of language, emotion, event and text form before them, as FunASR gives them."""
+    def _decode(self, speech: torch.Tensor, lengths: torch.Tensor, languages: Sequence[str]) -> list[str]:
+        return [strip_tags(text) for text in self._rich(speech, lengths, languages)]
+
+    def _rich(self, speech: torch.Tensor, lengths: torch.Tensor, languages: Sequence[str]) -> list[str]:
         module: Any = self.module
         encoded, encoded_lengths = module.encoder(self._with_queries(speech, languages), lengths + _QUERIES)
         best = module.ctc.log_softmax(encoded).argmax(dim=-1)
