@@ -27,6 +27,8 @@ def is_partial(name: str) -> bool:
 def staged_file(path: Path) -> Iterator[IO[bytes]]:
     """Opens a temporary file beside `path` that replaces it when the block ends without an error.
 
+    After a power cut the file is there whole or not at all; `sync_directory` makes sure that it is there.
+
     Raises:
         StorageUnavailableError: the file cannot be written (read-only, full, not permitted).
     """
@@ -40,7 +42,6 @@ def staged_file(path: Path) -> Iterator[IO[bytes]]:
                 file.flush()
                 os.fsync(file.fileno())
             stage.replace(path)
-            sync_directory(path.parent)
     finally:
         with suppress(OSError):
             stage.unlink()
@@ -64,6 +65,8 @@ def staged_directory(path: Path) -> Iterator[Path]:
     try:
         yield stage
         with local_errors(path):
+            for folder, _, _ in os.walk(stage):
+                sync_directory(Path(folder))
             if path.is_dir():
                 path.rename(old)
             stage.rename(path)
