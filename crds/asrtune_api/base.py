@@ -166,7 +166,7 @@ def uri_rule(field: str = "uri") -> Rule:
 
     def holds(model: Any) -> bool:
         value = getattr(model, field)
-        return value is None or ":" not in value or "://" not in value or bool(_PLACE.fullmatch(value))
+        return value is None or "://" not in value or bool(_PLACE.fullmatch(value))
 
     return Rule(
         f"{field} must be a path, file:///path or s3://bucket/key (http and https may stand only inside a data "

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from asrtune_api import API_VERSION
-from asrtune_api.base import ApiModel, Name, Uri
-from asrtune_api.stages import StageSpec
+from asrtune_api.base import ApiModel, Boolean, Integer, Name, Rule, Uri, list_map, uri_rule
+from asrtune_api.stages import StageOverride, StageSpec
+
+OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+QUANTITY_PATTERN = r"^[0-9]+(Ki|Mi|Gi|Ti)?$"
 
 
 class ObjectMeta(ApiModel):
@@ -16,7 +19,7 @@ class ObjectMeta(ApiModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: Annotated[str, Field(min_length=1, max_length=253, pattern=OBJECT_NAME_PATTERN)]
     """Name of the object."""
     namespace: str | None = None
     """Namespace of the object."""
@@ -24,6 +27,20 @@ class ObjectMeta(ApiModel):
 
 class ModelRef(ApiModel):
     """The model to start from: a directory, an s3 URI, or a hub name."""
+
+    rules = (
+        Rule(
+            "set exactly one of uri (a directory or s3:// prefix) and hub (a name such as iic/SenseVoiceSmall)",
+            "has(self.uri) != has(self.hub)",
+            lambda m: m.says("uri") != m.says("hub"),
+        ),
+        Rule(
+            "revision belongs to a hub name: set hub, or remove revision",
+            "!has(self.revision) || has(self.hub)",
+            lambda m: not m.says("revision") or m.says("hub"),
+        ),
+        uri_rule(),
+    )
 
     uri: Uri | None = None
     """Directory (relative to the manifest) or s3:// prefix of a FunASR model."""
@@ -38,6 +55,8 @@ class ModelRef(ApiModel):
 class DataSource(ApiModel):
     """One JSONL list of utterances."""
 
+    rules = (uri_rule(),)
+
     name: Name
     """Name of the source, unique within its list."""
     uri: Uri
@@ -47,7 +66,7 @@ class DataSource(ApiModel):
 class TrainSource(DataSource):
     """Training data."""
 
-    weight_percent: int = Field(100, ge=1, le=1000)
+    weight_percent: Integer = Field(100, ge=1, le=1000)
     """How much of the source an epoch holds: 100 each utterance once, 30 a random 30 %, 200 each twice."""
 
 
@@ -56,26 +75,20 @@ class TestSource(DataSource):
 
     __test__ = False  # not a pytest class
 
-    retention: bool = False
+    retention: Boolean = False
     """The set measures what the base model could do already (the old domain), not the new domain."""
 
 
 class DataSpec(ApiModel):
     """Where the utterances are."""
 
-    train: list[TrainSource] = Field(
-        min_length=1, max_length=64, json_schema_extra={"x-list-map-key": "name"}
-    )
+    train: list[TrainSource] = Field(min_length=1, max_length=64, json_schema_extra=list_map())
     """Training data; several sources are mixed by weight."""
-    validation: list[DataSource] = Field(
-        min_length=1, max_length=64, json_schema_extra={"x-list-map-key": "name"}
-    )
+    validation: list[DataSource] = Field(min_length=1, max_length=64, json_schema_extra=list_map())
     """Validation data: chooses checkpoints, never reported as a result."""
-    test: list[TestSource] = Field(
-        default_factory=list, max_length=64, json_schema_extra={"x-list-map-key": "name"}
-    )
+    test: list[TestSource] = Field(default_factory=list, max_length=64, json_schema_extra=list_map())
     """Test sets."""
-    max_rejected_percent: int = Field(5, ge=0, le=100)
+    max_rejected_percent: Integer = Field(5, ge=0, le=100)
     """The run fails when more than this share of a source's lines is unusable."""
 
 
@@ -84,9 +97,7 @@ class Recipe(ApiModel):
 
     preset: str = Field(min_length=1, max_length=63)
     """Name of the preset."""
-    overrides: list[StageSpec] = Field(
-        default_factory=list, max_length=32, json_schema_extra={"x-list-map-key": "name"}
-    )
+    overrides: list[StageOverride] = Field(default_factory=list, max_length=32, json_schema_extra=list_map())
     """Stages of the preset, by name, with the parameters to change."""
 
 
@@ -104,8 +115,9 @@ class StorageSpec(ApiModel):
     """Endpoint of the S3 service; unset: AWS."""
     region: str | None = Field(None, max_length=50)
     """Region; unset: the standard chain decides."""
-    path_style: bool = False
-    """Use path-style addresses, as most S3 services outside AWS want."""
+    path_style: Boolean | None = None
+    """The bucket in the path (true, as most S3 services outside AWS want) or in the host name (false); unset: in the
+    path when an endpoint is given."""
     secret_ref: SecretRef | None = None
     """Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), mounted into the pods."""
 
@@ -113,26 +125,41 @@ class StorageSpec(ApiModel):
 class CheckpointPolicy(ApiModel):
     """How often training state is saved, and how much of it is kept."""
 
-    every_steps: int = Field(500, ge=1)
+    schema_defaults: ClassVar[bool] = False
+
+    every_steps: Integer = Field(500, ge=1)
     """Optimiser steps between two checkpoints; one is also saved at each validation and on SIGTERM."""
-    keep_last: int = Field(2, ge=1, le=100)
+    keep_last: Integer = Field(2, ge=1, le=100)
     """Resumable checkpoints that are kept; the best ones are kept apart, without optimiser state."""
 
 
 class Resources(ApiModel):
     """What the training gang gets."""
 
-    nodes: int = Field(1, ge=1, le=1024)
+    rules = (
+        Rule(
+            "processesPerNode must not exceed gpusPerNode: each process needs a GPU of its own",
+            "!has(self.processesPerNode) || !has(self.gpusPerNode) || self.gpusPerNode == 0 || "
+            "self.processesPerNode <= self.gpusPerNode",
+            lambda r: (
+                r.processes_per_node is None
+                or r.gpus_per_node == 0
+                or r.processes_per_node <= r.gpus_per_node
+            ),
+        ),
+    )
+
+    nodes: Integer = Field(1, ge=1, le=1024)
     """Nodes (pods) in the gang."""
-    gpus_per_node: int = Field(0, ge=0, le=64)
+    gpus_per_node: Integer = Field(0, ge=0, le=64)
     """GPUs a node; 0 trains on the CPU (or on a laptop's one GPU when there is one)."""
-    processes_per_node: int | None = Field(None, ge=1, le=64)
+    processes_per_node: Integer | None = Field(None, ge=1, le=64)
     """Training processes a node; unset: one a GPU, or one on CPU."""
-    cpu: str | None = Field(None, pattern=r"^[0-9]+m?$")
+    cpu: str | None = Field(None, pattern=r"^[0-9]+m?$", max_length=20)
     """CPU request a node, a Kubernetes quantity."""
-    memory: str | None = Field(None, pattern=r"^[0-9]+(Ki|Mi|Gi|Ti)?$")
+    memory: str | None = Field(None, pattern=QUANTITY_PATTERN, max_length=20)
     """Memory request and limit a node, a Kubernetes quantity."""
-    shared_memory: str | None = Field(None, pattern=r"^[0-9]+(Ki|Mi|Gi|Ti)?$")
+    shared_memory: str | None = Field(None, pattern=QUANTITY_PATTERN, max_length=20)
     """Size of /dev/shm, a Kubernetes quantity."""
 
 
@@ -148,6 +175,15 @@ class RuntimeRef(ApiModel):
 class OutputSpec(ApiModel):
     """Where results go."""
 
+    rules = (
+        uri_rule(),
+        Rule(
+            "output is immutable, since everything of a run lies in one place: create a new ASRFinetune instead",
+            "self == oldSelf",
+            None,
+        ),
+    )
+
     uri: Uri
     """Directory (relative to the manifest) or s3:// prefix."""
 
@@ -155,21 +191,37 @@ class OutputSpec(ApiModel):
 class FinetuneSpec(ApiModel):
     """Desired fine-tuning run."""
 
+    rules = (
+        Rule(
+            "set exactly one of recipe (a preset) and stages (the whole chain)",
+            "has(self.recipe) != has(self.stages)",
+            lambda s: s.says("recipe") != s.says("stages"),
+        ),
+        Rule(
+            "startAt names no stage: use the name of one of spec.stages",
+            "!has(self.startAt) || !has(self.stages) || self.stages.exists(s, s.name == self.startAt)",
+            lambda s: _names_a_stage(s, s.start_at),
+        ),
+        Rule(
+            "stopAfter names no stage: use the name of one of spec.stages",
+            "!has(self.stopAfter) || !has(self.stages) || self.stages.exists(s, s.name == self.stopAfter)",
+            lambda s: _names_a_stage(s, s.stop_after),
+        ),
+    )
+
     model: ModelRef
     """The model to start from."""
     data: DataSpec
     """Where the utterances are."""
     recipe: Recipe | None = None
     """A preset and what to change in it; either this or stages."""
-    stages: list[StageSpec] | None = Field(
-        None, min_length=1, max_length=32, json_schema_extra={"x-list-map-key": "name"}
-    )
+    stages: list[StageSpec] | None = Field(None, min_length=1, max_length=32, json_schema_extra=list_map())
     """The whole chain, stage by stage; either this or recipe."""
     start_at: Name | None = None
     """First stage to run; what comes before must be finished already."""
     stop_after: Name | None = None
     """Last stage to run."""
-    seed: int = Field(0, ge=0, le=2**31 - 1)
+    seed: Integer = Field(0, ge=0, le=2**31 - 1)
     """Seed of data order, initialisation and dropout."""
     storage: StorageSpec = Field(default_factory=StorageSpec)
     """How s3:// URIs are reached."""
@@ -181,6 +233,10 @@ class FinetuneSpec(ApiModel):
     """What the training gang gets."""
     runtime_ref: RuntimeRef | None = None
     """The runtime; unset: the cluster's default one."""
+
+
+def _names_a_stage(spec: FinetuneSpec, name: str | None) -> bool:
+    return name is None or spec.stages is None or any(stage.name == name for stage in spec.stages)
 
 
 class ASRFinetune(ApiModel):

@@ -9,13 +9,14 @@ from a wish); each field's description states it instead.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from asrtune_api.base import ApiModel, Decimal, Name
+from asrtune_api.base import COSMETIC, ApiModel, Boolean, Decimal, Integer, Name, Rule, cosmetic, extra_of
 
-Percent = Annotated[int, Field(ge=0, le=100)]
+ModulePrefix = Annotated[str, Field(min_length=1, max_length=200)]
+Speed = Annotated[Integer, Field(ge=50, le=200)]
 
 
 class StageType(StrEnum):
@@ -30,16 +31,32 @@ class StageType(StrEnum):
     PUBLISH = "Publish"
 
 
-class PrepareParams(ApiModel):
+class StageParams(ApiModel):
+    """Base of what presets decide."""
+
+    schema_defaults: ClassVar[bool] = False
+
+
+class PrepareParams(StageParams):
     """Check every utterance, normalise transcripts, write the run's own line lists and statistics."""
 
-    min_milliseconds: int = Field(100, ge=10)
+    rules = (
+        Rule(
+            "minMilliseconds must be less than maxMilliseconds",
+            "!has(self.minMilliseconds) || !has(self.maxMilliseconds) || self.minMilliseconds < self.maxMilliseconds",
+            lambda p: (
+                not p.says("min_milliseconds", "max_milliseconds") or p.min_milliseconds < p.max_milliseconds
+            ),
+        ),
+    )
+
+    min_milliseconds: Integer = Field(100, ge=10)
     """Shorter utterances are rejected as TooShort."""
-    max_milliseconds: int = Field(60_000, ge=100)
+    max_milliseconds: Integer = Field(60_000, ge=100)
     """Longer utterances are rejected as TooLong."""
-    remove_event_tags: bool = True
+    remove_event_tags: Boolean = True
     """Remove bracketed event tags such as [laughter] or full-width ones from transcripts."""
-    workers: int = Field(0, ge=0)
+    workers: Integer = Field(0, ge=0, le=1024, json_schema_extra=cosmetic())
     """Processes that read audio; 0 takes one a CPU core."""
 
 
@@ -65,36 +82,51 @@ class Split(StrEnum):
     VALIDATION = "Validation"
 
 
-class SimulateParams(ApiModel):
+class SimulateParams(StageParams):
     """Make telephone audio from wideband audio: 8 kHz, band-pass, G.711, noise, and back to 16 kHz."""
 
-    sources: list[Name] = Field(default_factory=list)
+    rules = (
+        Rule(
+            "lowHz must be less than highHz",
+            "!has(self.lowHz) || !has(self.highHz) || self.lowHz < self.highHz",
+            lambda p: not p.says("low_hz", "high_hz") or p.low_hz < p.high_hz,
+        ),
+        Rule(
+            "snrDbMin must not be greater than snrDbMax",
+            "!has(self.snrDbMin) || !has(self.snrDbMax) || double(self.snrDbMin) <= double(self.snrDbMax)",
+            lambda p: not p.says("snr_db_min", "snr_db_max") or p.snr_db_min <= p.snr_db_max,
+        ),
+    )
+
+    sources: list[Name] = Field(default_factory=list, max_length=64)
     """Names of the data sources to simulate; empty: every source of the chosen splits."""
-    splits: list[Split] = Field(default_factory=lambda: [Split.TRAIN, Split.VALIDATION])
+    splits: list[Split] = Field(
+        default_factory=lambda: [Split.TRAIN, Split.VALIDATION], min_length=1, max_length=2
+    )
     """Splits to simulate. Test sets are never touched."""
-    copies: int = Field(1, ge=1, le=20)
+    copies: Integer = Field(1, ge=1, le=20)
     """Simulated versions of each training utterance, each with its own channel; validation gets one."""
-    keep_original: bool = False
+    keep_original: Boolean = False
     """Also train on the unsimulated utterances."""
-    low_hz: int = Field(300, ge=0, le=3999)
+    low_hz: Integer = Field(300, ge=0, le=3999)
     """Lower edge of the pass band, Hz."""
-    high_hz: int = Field(3400, ge=1, le=4000)
+    high_hz: Integer = Field(3400, ge=1, le=4000)
     """Upper edge of the pass band, Hz."""
-    codecs: list[Codec] = Field(default_factory=lambda: [Codec.MU_LAW, Codec.A_LAW], min_length=1)
+    codecs: list[Codec] = Field(
+        default_factory=lambda: [Codec.MU_LAW, Codec.A_LAW], min_length=1, max_length=2
+    )
     """G.711 laws to draw from."""
     snr_db_min: Decimal = Field(15.0, ge=-20, le=60)
     """Lowest signal-to-noise ratio, dB."""
     snr_db_max: Decimal = Field(25.0, ge=-20, le=60)
     """Highest signal-to-noise ratio, dB."""
     noises: list[NoiseColour] = Field(
-        default_factory=lambda: [NoiseColour.WHITE, NoiseColour.PINK], min_length=1
+        default_factory=lambda: [NoiseColour.WHITE, NoiseColour.PINK], min_length=1, max_length=3
     )
     """Kinds of noise to draw from."""
-    speed_percents: list[Annotated[int, Field(ge=50, le=200)]] = Field(
-        default_factory=lambda: [100], min_length=1
-    )
+    speed_percents: list[Speed] = Field(default_factory=lambda: [100], min_length=1, max_length=32)
     """Speeds to draw from for training copies; 100 leaves the speed as it is."""
-    workers: int = Field(0, ge=0)
+    workers: Integer = Field(0, ge=0, le=1024, json_schema_extra=cosmetic())
     """Processes; 0 takes one a CPU core."""
 
 
@@ -106,14 +138,14 @@ class BatchUnit(StrEnum):
     UTTERANCES = "Utterances"
 
 
-class BatchParams(ApiModel):
+class BatchParams(StageParams):
     """How utterances are put together."""
 
     unit: BatchUnit = BatchUnit.FRAMES
     """Frames: 10 ms fbank frames, padding included; Tokens: the same plus transcript tokens; Utterances: a count."""
-    size: int = Field(6000, ge=1)
+    size: Integer = Field(6000, ge=1)
     """Upper limit of one rank's batch in that unit."""
-    max_utterances: int = Field(256, ge=1)
+    max_utterances: Integer = Field(256, ge=1)
     """Upper limit of utterances in one rank's batch."""
 
 
@@ -150,32 +182,32 @@ class Metric(StrEnum):
     ACCURACY = "Accuracy"
 
 
-class ValidationParams(ApiModel):
+class ValidationParams(StageParams):
     """When and how the model is validated during training."""
 
-    every_steps: int | None = Field(None, ge=1)
+    every_steps: Integer | None = Field(None, ge=1)
     """Validate every N optimiser steps; unset: at the end of each epoch."""
-    decode_utterances: int = Field(500, ge=0)
+    decode_utterances: Integer = Field(500, ge=0)
     """Validation utterances decoded for CER, evenly spread; 0 switches decoding off."""
 
 
-class SelectionParams(ApiModel):
+class SelectionParams(StageParams):
     """Which checkpoints are kept as the best."""
 
     metric: Metric = Metric.CER
     """Judge by decoded CER, validation loss, or token accuracy."""
-    keep: int = Field(5, ge=1, le=100)
+    keep: Integer = Field(5, ge=1, le=100)
     """How many best checkpoints are kept."""
-    patience: int | None = Field(None, ge=1)
+    patience: Integer | None = Field(None, ge=1)
     """Stop after this many validations without a new best; unset: never stop early."""
 
 
-class TrainParams(ApiModel):
+class TrainParams(StageParams):
     """Fine-tune the model."""
 
-    epochs: int = Field(10, ge=1)
+    epochs: Integer = Field(10, ge=1)
     """Passes over the training data."""
-    max_steps: int | None = Field(None, ge=1)
+    max_steps: Integer | None = Field(None, ge=1)
     """Stop after this many optimiser steps, whatever the epochs."""
     optimizer: Optimizer = Optimizer.ADAMW
     """Optimiser."""
@@ -185,36 +217,36 @@ class TrainParams(ApiModel):
     """Weight decay."""
     schedule: Schedule = Schedule.INVERSE_SQUARE_ROOT
     """How the learning rate goes down after warm-up."""
-    warmup_steps: int | None = Field(None, ge=0)
+    warmup_steps: Integer | None = Field(None, ge=0)
     """Optimiser steps of linear warm-up, at most half of the run; unset: a tenth of the run, 1,000 at most."""
     gradient_clip: Decimal = Field(5.0, ge=0)
     """Largest global gradient norm; 0 switches clipping off."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: Integer = Field(1, ge=1)
     """Batches whose gradients make one optimiser step."""
     precision: Precision = Precision.AUTO
     """Auto takes BF16 where the GPU has it, else FP32."""
     batch: BatchParams = Field(default_factory=BatchParams)
     """How utterances are put together."""
-    freeze: list[str] = Field(default_factory=list)
+    freeze: list[ModulePrefix] = Field(default_factory=list, max_length=64)
     """Components that are not trained (encoder, decoder, adaptor, ctc, llm), or prefixes of parameter names."""
     validation: ValidationParams = Field(default_factory=ValidationParams)
     """When and how the model is validated."""
     selection: SelectionParams = Field(default_factory=SelectionParams)
     """Which checkpoints are kept."""
-    non_finite_allowance: int = Field(20, ge=0)
+    non_finite_allowance: Integer = Field(20, ge=0)
     """Steps with a non-finite loss or gradient that are skipped before the run is given up as diverged."""
-    log_every_steps: int = Field(50, ge=1)
+    log_every_steps: Integer = Field(50, ge=1, json_schema_extra=cosmetic())
     """Optimiser steps between two log lines."""
-    workers: int = Field(2, ge=0)
+    workers: Integer = Field(2, ge=0, le=1024, json_schema_extra=cosmetic())
     """Data-loading processes a rank; 0 loads in the training process."""
-    feature_cache_mib: int = Field(1024, ge=0, alias="featureCacheMiB")
+    feature_cache_mib: Integer = Field(1024, ge=0, alias="featureCacheMiB", json_schema_extra=cosmetic())
     """Memory for features kept between epochs; only data that fits as a whole is cached."""
 
 
-class AverageParams(ApiModel):
+class AverageParams(StageParams):
     """Average the weights of the best checkpoints."""
 
-    best: int = Field(5, ge=1, le=100)
+    best: Integer = Field(5, ge=1, le=100)
     """How many of the best checkpoints to average; fewer are used when fewer were kept."""
 
 
@@ -225,22 +257,22 @@ class ErrorUnit(StrEnum):
     WORD = "Word"
 
 
-class EvaluateParams(ApiModel):
+class EvaluateParams(StageParams):
     """Decode the test sets with the base and the fine-tuned model and score them."""
 
     unit: ErrorUnit = ErrorUnit.CHARACTER
     """Character: CER without white space; Word: WER."""
-    ignore_case: bool = True
+    ignore_case: Boolean = True
     """Compare without regard to case."""
-    ignore_punctuation: bool = True
+    ignore_punctuation: Boolean = True
     """Compare without punctuation."""
-    baseline: bool = True
+    baseline: Boolean = True
     """Also score the base model."""
-    batch_seconds: int = Field(60, ge=1)
+    batch_seconds: Integer = Field(60, ge=1)
     """Audio decoded at once, with padding."""
-    worst_utterances: int = Field(20, ge=0, le=200)
+    worst_utterances: Integer = Field(20, ge=0, le=200)
     """How many of the worst utterances the report shows for each set."""
-    bootstrap_samples: int = Field(1000, ge=100, le=100_000)
+    bootstrap_samples: Integer = Field(1000, ge=100, le=100_000)
     """Resamplings behind each 95 % interval."""
 
 
@@ -251,26 +283,49 @@ class WeightFormat(StrEnum):
     FP16 = "FP16"
 
 
-class ExportParams(ApiModel):
+class ExportParams(StageParams):
     """Write a model directory that stock FunASR loads, and prove it in a clean process."""
 
     weights: WeightFormat = WeightFormat.FP32
     """Number format of the exported weights."""
-    verify_utterances: int = Field(3, ge=0)
+    verify_utterances: Integer = Field(3, ge=0)
     """Utterances decoded with stock FunASR in a clean process and compared; 0 switches the proof off."""
 
 
-class PublishParams(ApiModel):
+class PublishParams(StageParams):
     """Place the model and the report at the output URI, marker last."""
 
 
-class StageSpec(ApiModel):
-    """One stage of the chain: its name, its type, and the parameters under the type's own key."""
+PARAMS: dict[StageType, tuple[str, type[StageParams]]] = {
+    StageType.PREPARE: ("prepare", PrepareParams),
+    StageType.SIMULATE: ("simulate", SimulateParams),
+    StageType.TRAIN: ("train", TrainParams),
+    StageType.AVERAGE: ("average", AverageParams),
+    StageType.EVALUATE: ("evaluate", EvaluateParams),
+    StageType.EXPORT: ("export", ExportParams),
+    StageType.PUBLISH: ("publish", PublishParams),
+}
+"""Stage type -> the key its parameters stand under, and their model."""
+
+
+class StageOverride(StageParams):
+    """What to change in one stage of a preset."""
+
+    rules = (
+        Rule(
+            "parameters must stand under the key of the stage's own type: train for a Train stage, prepare for a "
+            "Prepare stage, and so on",
+            "!has(self.type) || ("
+            + " && ".join(f"(!has(self.{key}) || self.type == '{kind}')" for kind, (key, _) in PARAMS.items())
+            + ")",
+            lambda s: s.type is None or all(s.type == kind for kind in s.types_given()),
+        ),
+    )
 
     name: Name
     """Name of the stage, unique within the chain."""
-    type: StageType
-    """What the stage does."""
+    type: StageType | None = None
+    """What the stage does; may be left out, since the preset says it."""
     prepare: PrepareParams | None = None
     """Parameters of a Prepare stage."""
     simulate: SimulateParams | None = None
@@ -285,3 +340,45 @@ class StageSpec(ApiModel):
     """Parameters of an Export stage."""
     publish: PublishParams | None = None
     """Parameters of a Publish stage."""
+
+    def types_given(self) -> list[StageType]:
+        """The stage types under whose keys parameters stand."""
+        return [kind for kind, (key, _) in PARAMS.items() if getattr(self, key) is not None]
+
+    @model_serializer(mode="wrap")
+    def _without_other_types(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in handler(self).items() if value is not None}
+
+
+class StageSpec(StageOverride):
+    """One stage of the chain: its name, its type, and the parameters under the type's own key."""
+
+    type: StageType
+    """What the stage does."""
+
+
+def stage_params(stage: StageSpec) -> StageParams:
+    """The stage's own parameters; all defaults, none of them set, where the manifest gave none."""
+    key, model = PARAMS[stage.type]
+    params = getattr(stage, key)
+    return params if isinstance(params, StageParams) else model()
+
+
+def semantic_params(stage: StageSpec) -> dict[str, Any]:
+    """The parameters that can change the stage's result, as JSON-able values by their names in files.
+
+    Fingerprints are made of it: a change of what is left out (fields marked `cosmetic`: worker counts, log
+    intervals, cache sizes) repeats no stage.
+    """
+    return _semantic(stage_params(stage))
+
+
+def _semantic(params: ApiModel) -> dict[str, Any]:
+    values = params.model_dump(mode="json", by_alias=True)
+    for name, field in type(params).model_fields.items():
+        value, key = getattr(params, name), field.alias or name
+        if extra_of(field, COSMETIC):
+            del values[key]
+        elif isinstance(value, ApiModel):
+            values[key] = _semantic(value)
+    return values
