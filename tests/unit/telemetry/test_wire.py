@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from tools.events import anything, train_step
 
 from asrtune_trainer.telemetry.events import Event, Note, StageFinished
 from asrtune_trainer.telemetry.wire import from_json, to_json
+from tools.events import anything, train_step
 
 
 def refuse_constant(name: str) -> None:
