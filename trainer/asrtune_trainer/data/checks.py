@@ -121,7 +121,14 @@ def _measure(samples: Samples, rate: int) -> Measured:
         channels=samples.shape[1],
         low=low,
         high=high,
-        rms=float(np.sqrt(np.dot(flat, flat) / flat.size)),
+        rms=_rms(flat),
         clipped=int(np.count_nonzero(np.abs(flat) >= CLIPPED_LEVEL)) if loudest >= CLIPPED_LEVEL else 0,
         content=hashlib.sha256(np.ascontiguousarray(flat).data).hexdigest()[:16],
     )
+
+
+def _rms(flat: Samples) -> float:
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # float files may hold anything; a check of its own tells
+        return float(np.sqrt(np.mean(np.square(flat))))

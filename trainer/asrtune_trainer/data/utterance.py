@@ -12,6 +12,11 @@ FRAME_MILLISECONDS = 10
 """Shift of fbank frames; `source_len` counts in it, as FunASR's lines do."""
 
 
+def frames_of(seconds: float) -> int:
+    """Fbank frames before LFR, as FunASR's list tools count them."""
+    return int(round(seconds, 6) * 1000 / FRAME_MILLISECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class Utterance:
     """A checked utterance."""

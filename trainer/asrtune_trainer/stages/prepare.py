@@ -20,7 +20,7 @@ from asrtune_trainer.data.reader import Blank, Reject
 from asrtune_trainer.data.rejects import Allowance, RejectLog, reject_log
 from asrtune_trainer.data.sources import open_sources, source_digests
 from asrtune_trainer.data.statistics import SetStatistics
-from asrtune_trainer.data.utterance import FRAME_MILLISECONDS, Utterance, UtteranceWriter
+from asrtune_trainer.data.utterance import Utterance, UtteranceWriter, frames_of
 from asrtune_trainer.stages.base import StageContext, StageResult
 from asrtune_trainer.stages.progress import Progress
 from asrtune_trainer.telemetry.events import Note
@@ -132,7 +132,7 @@ class _Preparation:
             DataInvalidError: if a source will certainly exceed what is allowed.
         """
         total = sum(min(_SAMPLE, len(one.survey.sample)) for one in self.sources)
-        progress = Progress(self.context, "sampling", total)
+        progress = Progress(self.context, "sampling", total, part=1, parts=2)
         for one in self.sources:
             self._sample(one, progress)
         if hopeless := [one for one in self.sources if one.is_hopeless]:
@@ -146,7 +146,8 @@ class _Preparation:
         Raises:
             DataInvalidError: if a source exceeds what is allowed, or a list is left empty.
         """
-        progress = Progress(self.context, "checked", sum(one.survey.written for one in self.sources))
+        total = sum(one.survey.written for one in self.sources)
+        progress = Progress(self.context, "checked", total, part=2, parts=2)
         writers: dict[str, UtteranceWriter] = {}
         with ExitStack() as stack:
             for one in self.sources:
@@ -214,7 +215,7 @@ def _utterance(source: SourceList, verdict: Accepted) -> Utterance:
         source=line.uri,
         target=line.text,
         seconds=round(seconds, 6),
-        source_len=int(round(seconds, 6) * 1000 / FRAME_MILLISECONDS),
+        source_len=frames_of(seconds),
         target_len=len(line.text),
         set=source.name,
         language=line.language,

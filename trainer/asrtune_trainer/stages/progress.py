@@ -18,12 +18,17 @@ class Progress:
         context: of the stage.
         what: what is done to them: checked, simulated.
         total: how many.
+        part: which count of the stage this is, from 1.
+        parts: how many counts the stage has.
     """
 
-    def __init__(self, context: StageContext, what: str, total: int) -> None:
+    def __init__(
+        self, context: StageContext, what: str, total: int, *, part: int = 1, parts: int = 1
+    ) -> None:
         self._context = context
         self._what = what
         self._total = total
+        self._part = part, parts
         self._done = 0
         self._next = 0.0
 
@@ -37,5 +42,8 @@ class Progress:
         if (now := time.monotonic()) < self._next and self._done != self._total:
             return
         self._next = now + _SECONDS
-        self._context.telemetry.emit(Work(self._context.stage.name, self._what, self._done, self._total))
+        part, parts = self._part
+        self._context.telemetry.emit(
+            Work(self._context.stage.name, self._what, self._done, self._total, part=part, parts=parts)
+        )
         self._context.stop.check()
