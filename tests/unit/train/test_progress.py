@@ -35,3 +35,4 @@ def test_patience_counts_validations_without_a_new_best():
     assert judged(30, 20, 25, 21).out_of_patience(selection)
     assert not judged(30, 20, 25, 19).out_of_patience(selection)
     assert not judged(30, 20, 25, 21).out_of_patience(SelectionParams())
+    assert judged(30, 20, 20, 20).out_of_patience(selection)

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from asrtune_api.termination import TerminationMessage
 from rich.console import Console
 
 from asrtune_api.errors import AsrtuneError, ExitCode
-from asrtune_api.termination import TerminationMessage
 from asrtune_trainer.faults import as_asrtune_error
 
 

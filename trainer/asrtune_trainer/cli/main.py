@@ -71,10 +71,15 @@ def run(
 
 
 @app.command()
-def explain(manifest: Manifest, sets: Sets = None) -> None:
+def explain(
+    manifest: Manifest,
+    sets: Sets = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the RunSpec that a pod would get.")] = False,
+) -> None:
     """Print the resolved RunSpec, and why each value is what it is."""
     with guarded(None):
-        explain_run(manifest, tuple(sets or ()))
+        explain_run(manifest, tuple(sets or ()), as_json=as_json)
 
 
 def main() -> None:

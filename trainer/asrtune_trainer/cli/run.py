@@ -6,18 +6,21 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from asrtune_api.load import load_finetune
 from rich.console import Console
 
-from asrtune_api.load import load_finetune
 from asrtune_api.resolve import resolve
 from asrtune_api.runspec import RunSpec
 from asrtune_trainer.cli.failing import Termination
 from asrtune_trainer.stages.chain import Chain
 from asrtune_trainer.stages.ledger import ledger
+from asrtune_trainer.stages.manifest import StageManifest
 from asrtune_trainer.stages.stop import StopSignal, stop_on_signals
 from asrtune_trainer.stages.workspace import Workspace
 from asrtune_trainer.storage.run import stores_of
+from asrtune_trainer.telemetry.events import Scored
 from asrtune_trainer.telemetry.open import open_telemetry
+from asrtune_trainer.telemetry.summary import print_summary
 
 
 @dataclass(frozen=True)
@@ -73,5 +76,45 @@ def default_workdir() -> Path:
 
 
 def summarise(console: Console, chain: Chain) -> None:
-    """The table of CERs, what was skipped, and where the report is."""
-    console.print("placeholder")
+    """What was left alone, the table of CERs, and where the report and the model are."""
+    if not chain.repeated:
+        console.print("Nothing to do: every stage is finished and its inputs are unchanged.")
+    evaluated = chain.last("results")
+    print_summary(console, _scores(evaluated) if evaluated else [], report=_place(chain, "report"))
+    if (model := _place(chain, "model")) is not None:
+        console.print(f"model: {model}", soft_wrap=True, highlight=False)
+
+
+def _scores(evaluated: StageManifest) -> list[Scored]:
+    return [
+        Scored(
+            stage=evaluated.stage,
+            set=one["name"],
+            model=model,
+            cer=result["rate"],
+            low=result["interval"]["low"],
+            high=result["interval"]["high"],
+            utterances=one["utterances"],
+            retention=one["retention"],
+        )
+        for one in evaluated.details["sets"]
+        for model, result in one["models"].items()
+    ]
+
+
+def _place(chain: Chain, what: str) -> str | None:
+    """Where Publish put it; before that, where its stage left it."""
+    published = [one.details["published"] for one in chain.manifests.values() if "published" in one.details]
+    place: str | None = published[-1].get(what) if published else None
+    if place is not None:
+        return f"{place}/index.html" if what == "report" else place
+    made = chain.last("report" if what == "report" else "directory")
+    return (
+        str(
+            made.finished(chain.workspace.directory(made.stage)).path(
+                "report" if what == "report" else "directory"
+            )
+        )
+        if made
+        else None
+    )

@@ -25,7 +25,7 @@ class AverageStage:
     def reads(self, stage: StageSpec, before: Sequence[StageSpec]) -> list[str]:
         return [need(stage, before, StageType.TRAIN)]
 
-    def inputs(self, context: StageContext) -> Mapping[str, str]:
+    def inputs(self, _context: StageContext) -> Mapping[str, str]:
         return {}
 
     def run(self, context: StageContext) -> StageResult:

@@ -63,6 +63,10 @@ class Chain:
             for metric, value in one.metrics.items()
         }
 
+    def last(self, role: str) -> StageManifest | None:
+        """The last finished stage that has such an output."""
+        return next((one for one in reversed(self.manifests.values()) if role in one.outputs), None)
+
     def _take(self, stage: StageSpec, position: int) -> None:
         """Before startAt: what is finished is taken as it is, even if its inputs have changed since."""
         if (manifest := self.workspace.manifest(stage.name)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from asrtune_api.stages import StageSpec, StageType, TrainParams
@@ -22,12 +23,8 @@ class TrainStage:
 
     def reads(self, stage: StageSpec, before: Sequence[StageSpec]) -> list[str]:
         names = [need(stage, before, StageType.PREPARE)]
-        for name in (
-            last_of(before, StageType.SIMULATE),
-            last_of(before, StageType.TRAIN, StageType.AVERAGE),
-        ):
-            if name is not None:
-                names.append(name)
+        optional = (last_of(before, StageType.SIMULATE), last_of(before, StageType.TRAIN, StageType.AVERAGE))
+        names.extend(name for name in optional if name is not None)
         return names
 
     def inputs(self, context: StageContext) -> Mapping[str, str]:
@@ -47,10 +44,7 @@ class TrainStage:
             scratch=context.scratch,
             stage_uri=context.uri,
             model=base_model(context),
-            weights=next(
-                (one.path("model") for one in reversed(context.upstream.values()) if "model" in one.outputs),
-                None,
-            ),
+            weights=_weights(context),
             train=context.latest("train").path("train"),
             validation=context.latest("validation").path("validation"),
         )
@@ -64,6 +58,12 @@ class TrainStage:
                 )
             )
         return _result(summary)
+
+
+def _weights(context: StageContext) -> Path | None:
+    """Weights of an earlier training stage, where there is one."""
+    trained = [one for one in context.upstream.values() if "model" in one.outputs]
+    return trained[-1].path("model") if trained else None
 
 
 def _result(summary: TrainSummary) -> StageResult:

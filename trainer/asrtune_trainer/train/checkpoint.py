@@ -150,7 +150,7 @@ class Checkpoints:
             self._writer.shutdown()
 
     def latest(self) -> TrainingState | None:
-        """The newest complete, resumable checkpoint. Newer ones that are damaged are removed: they would count as kept."""
+        """The newest complete, resumable checkpoint. Newer, damaged ones are removed: they would count as kept."""
         for path in sorted(self._steps(), key=_step_of, reverse=True):
             manifest = verify(path)
             if manifest is None:

@@ -23,7 +23,7 @@ class Gang:
     rank: int
     world: int
     device: torch.device
-    control: dist.ProcessGroup | None = None
+    control: Any = None
     """gloo group for words on the CPU: they never synchronise a GPU."""
 
     @property
@@ -37,7 +37,7 @@ class Gang:
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(module, device_ids=devices, gradient_as_bucket_view=True)
 
-    def any(self, flag: bool) -> bool:
+    def any(self, flag: bool) -> bool:  # noqa: FBT001 (the flag is the subject, as in the builtin)
         """True on every rank if it is on one."""
         return self.sum([float(flag)])[0] > 0
 
@@ -47,7 +47,8 @@ class Gang:
             return values
         tensor = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(tensor, group=self.control)
-        return tensor.tolist()  # type: ignore[no-any-return]
+        total: list[float] = tensor.tolist()
+        return total
 
     def collect(self, value: Any) -> list[Any] | None:
         """Values of all ranks, on rank 0; None elsewhere."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -29,7 +30,8 @@ class Stopwatch:
     def phase(self, name: str) -> Iterator[None]:
         # Waiting for data is host time on any device.
         if self._cuda and name != "data":
-            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            event: Any = torch.cuda.Event
+            begin, end = event(enable_timing=True), event(enable_timing=True)
             begin.record()
             yield
             end.record()

@@ -12,7 +12,7 @@ from asrtune_api.stages import Optimizer, TrainParams
 def build_optimizer(
     module: torch.nn.Module, params: TrainParams, device: torch.device
 ) -> torch.optim.Optimizer:
-    """Optimiser over the trainable parameters; fused on CUDA, where a skipped step then needs no host synchronisation."""
+    """Optimiser over the trainable parameters; fused on CUDA, so that skipping a step needs no synchronisation."""
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     kind = torch.optim.Adam if params.optimizer is Optimizer.ADAM else torch.optim.AdamW
     return kind(

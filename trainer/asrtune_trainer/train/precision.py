@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 
@@ -36,7 +37,8 @@ class Arithmetic:
                 return nullcontext()
 
     def backward(self, loss: torch.Tensor) -> None:
-        self.scaler.scale(loss).backward()
+        scaled: Any = self.scaler.scale(loss)
+        scaled.backward()
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> None:
         """Bring gradients back to their true size, so that clipping sees it."""

@@ -53,5 +53,6 @@ class Progress(BaseModel):
         """Whether `patience` validations went by without a new best."""
         if selection.patience is None or not self.judged:
             return False
-        best = self.best(selection)[0].step
-        return sum(one.step > best for one in self.judged) >= selection.patience
+        values = [one.badness(selection.metric) for one in self.judged]
+        # An equal value is no progress, though the later of equals is the better checkpoint.
+        return len(values) - 1 - values.index(min(values)) >= selection.patience

@@ -11,12 +11,14 @@ import torch
 from asrtune_api.errors import DataInvalidError, SpecInvalidError
 from asrtune_api.stages import TrainParams
 from asrtune_trainer.data.batching import Batching, Lengths, weights_of
+from asrtune_trainer.data.cache import AudioCache
 from asrtune_trainer.data.utterance import Utterance, read_utterances
 from asrtune_trainer.models.base import SpeechModel
 from asrtune_trainer.models.freeze import FrozenReport, freeze, train_mode, unused_parameters
 from asrtune_trainer.models.load import load_model
 from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal
+from asrtune_trainer.storage.run import stores_of
 from asrtune_trainer.telemetry.events import Note, Telemetry
 from asrtune_trainer.train.checkpoint import Checkpoints, load_tensors
 from asrtune_trainer.train.feed import Feed
@@ -51,8 +53,9 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
     model = load_model(job.model, device=gang.device, seed=job.run.seed)
     if job.weights is not None:
         model.module.load_state_dict(load_tensors(job.weights))
-    utterances, rejected = _fitting(list(read_utterances(job.train)), job)
-    validation = list(read_utterances(job.validation))
+    cache = AudioCache(job.scratch, stores_of(job.run.storage))
+    utterances, rejected = _fitting(cache.localise(list(read_utterances(job.train))), job)
+    validation = cache.localise(list(read_utterances(job.validation)))
     arithmetic = Arithmetic(params.precision, gang.device)
     batching = _batching(utterances, job, gang.world)
     feed = _feed(model, utterances, params, gang)
@@ -82,10 +85,10 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
             model,
             validation,
             _feed(model, validation, params, gang),
-            params.batch,
-            params.validation.decode_utterances,
-            gang,
-            arithmetic,
+            batch=params.batch,
+            decode=params.validation.decode_utterances,
+            gang=gang,
+            arithmetic=arithmetic,
         ),
         checkpoints=checkpoints,
         checkpoint_every=job.run.checkpoint.every_steps,

@@ -48,6 +48,7 @@ class Validator:
         model: SpeechModel,
         utterances: Sequence[Utterance],
         feed: Feed,
+        *,
         batch: BatchParams,
         decode: int,
         gang: Gang,

@@ -1,0 +1,136 @@
+"""The loop on tiny models of each family: it learns, repeats itself exactly, and skips what is not finite."""
+
+import pytest
+import torch
+
+from asrtune_api.errors import DataInvalidError, DivergedError, InterruptedRunError, SpecInvalidError
+from asrtune_trainer.stages.stop import StopSignal
+from asrtune_trainer.telemetry.events import Checkpointed, TrainStep, Validated
+from tools.training import final_weights, make_job, same, train_here
+
+
+class StopAfter(StopSignal):
+    """Asks to stop when it is looked at for the n-th time."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self.looks = looks
+
+    def __bool__(self) -> bool:
+        self.looks -= 1
+        if self.looks < 0:
+            self.cause = "a test"
+        return self.looks < 0
+
+
+@pytest.mark.parametrize("family", ["ctc", "paraformer", "sensevoice"])
+def test_it_learns_and_repeats_itself(family, tmp_path):
+    losses, weights = [], []
+    for attempt in ("one", "two"):
+        root = tmp_path / attempt
+        root.mkdir()
+        job = make_job(root, family=family)
+        summary, recorder = train_here(job)
+        losses.append([event.loss for event in recorder.of(TrainStep)])
+        weights.append(final_weights(job, summary))
+        assert len(recorder.of(Validated)) == 3
+        assert recorder.of(Checkpointed)
+    assert losses[0] == losses[1]
+    assert same(*weights)
+    assert losses[0][-1] < losses[0][0]
+
+
+@pytest.mark.parametrize("family", ["ctc", "paraformer", "sensevoice"])
+@pytest.mark.parametrize("looks", [1, 4, 9])
+def test_stopped_and_resumed_is_as_undisturbed(family, looks, tmp_path):
+    changes = {"encoder_conf": {"dropout_rate": 0.1}}  # so that random state matters
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    job = make_job(whole, family=family, model_changes=changes)
+    summary, recorder = train_here(job)
+
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    again = make_job(parts, family=family, model_changes=changes)
+    with pytest.raises(InterruptedRunError, match=f"after step {looks + 1}"):
+        train_here(again, StopAfter(looks))
+    resumed, rest = train_here(again)
+    assert resumed == summary
+    assert same(final_weights(job, summary), final_weights(again, resumed))
+    assert [event.loss for event in rest.of(TrainStep)] == [
+        event.loss for event in recorder.of(TrainStep)[looks + 1 :]
+    ]
+    history = (again.directory / "history.jsonl").read_text().count('"TrainStep"')
+    assert history == summary.steps
+
+
+def test_accumulating_is_a_larger_batch(tmp_path):
+    job = make_job(tmp_path, accumulate=3, epochs=1)
+    summary, recorder = train_here(job)
+    groups = len(recorder.of(TrainStep))
+    assert summary.steps == groups
+    plain = make_job(tmp_path, epochs=1).model_copy(update={"directory": tmp_path / "plain"})
+    plain.directory.mkdir()
+    assert train_here(plain)[0].steps > 2 * summary.steps
+
+
+def test_maximum_steps(tmp_path):
+    summary, recorder = train_here(make_job(tmp_path, maxSteps=5))
+    assert summary.steps == 5
+    assert recorder.of(Validated)[-1].step == 5
+
+
+def test_patience_ends_early(tmp_path):
+    job = make_job(tmp_path, epochs=20, learningRate="1e-15", selection={"patience": 2, "keep": 1})
+    summary, _ = train_here(job)
+    assert summary.epochs == 3
+
+
+def test_frozen_parts_stay_bit_identical(tmp_path):
+    job = make_job(tmp_path, freeze=["encoder"])
+    summary, _ = train_here(job)
+    base = torch.load(job.model / "model.pt", weights_only=True)["state_dict"]
+    after = final_weights(job, summary)
+    changed = {name for name in base if not torch.equal(base[name], after[name])}
+    assert changed
+    assert all(name.startswith("ctc.") for name in changed)
+
+
+def test_freezing_everything_is_refused(tmp_path):
+    with pytest.raises(SpecInvalidError, match="nothing is left to train"):
+        train_here(make_job(tmp_path, freeze=["encoder", "ctc"]))
+
+
+def test_steps_that_are_not_finite_are_skipped_and_limited(tmp_path):
+    job = make_job(tmp_path, epochs=1)
+    weights = torch.load(job.model / "model.pt", weights_only=True)
+    weights["state_dict"]["encoder.after_norm.weight"].fill_(float("nan"))
+    torch.save(weights, job.model / "model.pt")
+    with pytest.raises(DivergedError, match="not finite"):
+        train_here(
+            job.model_copy(update={"params": job.params.model_copy(update={"non_finite_allowance": 2})})
+        )
+
+
+def test_a_batch_smaller_than_the_longest_utterance_is_told_with_the_number(tmp_path):
+    with pytest.raises(SpecInvalidError, match="the largest needs") as told:
+        train_here(make_job(tmp_path, batch={"size": 60}))
+    assert told.value.where == "stages.train.batch.size"
+
+
+def test_no_training_data_is_told(tmp_path):
+    job = make_job(tmp_path)
+    job.train.write_text("")
+    with pytest.raises(DataInvalidError, match="no training utterance"):
+        train_here(job)
+
+
+def test_workers_and_cache_do_not_change_the_result(tmp_path):
+    job = make_job(tmp_path, epochs=1)
+    cached, _ = train_here(job)
+    first = final_weights(job, cached)
+    other = make_job(tmp_path, epochs=1, workers=2, featureCacheMiB=0)
+    other = other.model_copy(update={"directory": tmp_path / "workers"})
+    other.directory.mkdir()
+    loaded, _ = train_here(other)
+    assert same(first, final_weights(other, loaded))
