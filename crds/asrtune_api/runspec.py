@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from typing import Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
-from asrtune_api.base import ApiModel, Decimal
+from asrtune_api.base import ApiModel, Boolean, Decimal, Integer
+from asrtune_api.errors import SpecInvalidError
 from asrtune_api.finetune import CheckpointPolicy, DataSpec, ModelRef
 from asrtune_api.stages import StageSpec
 
@@ -42,7 +44,7 @@ class RunStorage(ApiModel):
 
     endpoint: str | None = None
     region: str | None = None
-    path_style: bool = False
+    path_style: Boolean = False
     credentials_dir: str | None = None
     """Directory of a mounted Secret; unset: the standard chain of AWS clients."""
 
@@ -50,15 +52,15 @@ class RunStorage(ApiModel):
 class Gang(ApiModel):
     """Processes that train together."""
 
-    nodes: int = 1
-    processes_per_node: int = 1
-    gpus_per_node: int = 0
+    nodes: Integer = 1
+    processes_per_node: Integer = 1
+    gpus_per_node: Integer = 0
 
 
 class Telemetry(ApiModel):
     """Where a running stage can be watched."""
 
-    port: int | None = None
+    port: Integer | None = None
     """Port of /metrics and /progress on rank 0; 0 takes a free one, unset serves nothing."""
     host: str = "127.0.0.1"
     """Address to bind."""
@@ -72,7 +74,7 @@ class RunSpec(ApiModel):
     version: Literal["asrtune.dev/runspec/v1alpha1"] = RUNSPEC_VERSION
     name: str
     """Name of the run: the finetune's."""
-    seed: int
+    seed: Integer
     output: str
     """Absolute local path or s3 URI."""
     model: ModelRef
@@ -87,9 +89,37 @@ class RunSpec(ApiModel):
     """The chain; each stage holds its parameters in full."""
     start_at: str | None = None
     stop_after: str | None = None
-    trust_remote_code: bool = False
+    trust_remote_code: Boolean = False
     """Only a runtime may switch it on."""
     gpu_price_per_hour: Decimal | None = Field(None, ge=0)
     """Price of one GPU hour, for the cost figure."""
     decisions: list[Decision] = Field(default_factory=list)
     """Why each value is what it is. Not part of any fingerprint."""
+
+
+def parse_runspec(text: str | bytes) -> RunSpec:
+    """Read a RunSpec, as `RunSpec.model_dump_json` wrote it.
+
+    Raises:
+        SpecInvalidError: the text is no RunSpec, or one of a version that this program does not know.
+    """
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise SpecInvalidError(f"is not JSON: {error}.", where="RunSpec", reason="RunSpecInvalid") from error
+    version = document.get("version") if isinstance(document, dict) else None
+    if version != RUNSPEC_VERSION:
+        raise SpecInvalidError(
+            f"its version is {version!r}, but this asrtune reads {RUNSPEC_VERSION!r}.",
+            where="RunSpec",
+            remedy="Run it with the version of asrtune that wrote it.",
+            reason="RunSpecVersionUnknown",
+        )
+    try:
+        return RunSpec.model_validate(document)
+    except ValidationError as error:
+        raise SpecInvalidError(
+            f"is malformed: {error.errors()[0]['msg']} at {error.errors()[0]['loc']}.",
+            where="RunSpec",
+            reason="RunSpecInvalid",
+        ) from error
