@@ -48,6 +48,13 @@ def build(directory: ModelDirectory, seed: int) -> Built:
         tokenizer = _make(directory, "tokenizer", config.get("tokenizer_conf"))
         frontend = _make(directory, "frontend", config.get("frontend_conf"))
         vocabulary, size = _vocabulary(tokenizer)
+        if size < 1:
+            raise SpecInvalidError(
+                f"the tokenizer {config['tokenizer']} has no tokens.",
+                where=str(directory.path),
+                remedy="Name its file in configuration.json under file_path_metas.tokenizer_conf.",
+                reason="ModelInvalid",
+            )
         made = {
             "tokenizer": tokenizer,
             "token_list": vocabulary,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 from collections.abc import Mapping
@@ -51,6 +52,7 @@ def read_directory(path: Path) -> ModelDirectory:
     if not any((path / name).is_file() for name in ("configuration.json", "config.yaml")):
         raise _invalid(path, "the model directory has no configuration.json and no config.yaml.", _REMEDY)
     config = _read_config(path)
+    _check_files(path)
     if config.get("model") in {None, "", str(path)}:
         raise _invalid(
             path,
@@ -80,6 +82,28 @@ def _read_config(path: Path) -> dict[str, Any]:
             "Mend configuration.json or config.yaml, or fetch the model again.",
         ) from error
     return {key: value for key, value in config.items() if key not in {"trust_remote_code", "model_path"}}
+
+
+def _check_files(path: Path) -> None:
+    """Files that configuration.json names must be there: stock FunASR goes on without them, with another model."""
+    if not (path / "configuration.json").is_file():
+        return
+    metas = json.loads((path / "configuration.json").read_text("utf-8")).get("file_path_metas", {})
+    if absent := [
+        name for name in _names(metas) if not (path / name).exists() and name != metas.get("init_param")
+    ]:
+        raise _invalid(
+            path,
+            f"configuration.json names files, but the model directory does not hold {', '.join(absent)}.",
+            "Fetch the model again, or correct file_path_metas.",
+        )
+
+
+def _names(metas: Any) -> list[str]:
+    if isinstance(metas, str):
+        return [metas]
+    parts = metas.values() if isinstance(metas, dict) else metas if isinstance(metas, list) else ()
+    return [name for part in parts for name in _names(part)]
 
 
 def read_weights(path: Path) -> State:

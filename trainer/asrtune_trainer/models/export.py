@@ -16,7 +16,7 @@ from asrtune_trainer.models.directory import ModelDirectory
 from asrtune_trainer.storage.atomic import staged_directory
 
 _DROPPED = ("init_param", "trust_remote_code", "remote_code", "model_path", "output_dir")
-"""Keys of config.yaml that must not travel: paths of this machine, and permission to run code."""
+"""Keys of config.yaml that do not travel: paths of this machine, and what would have code run."""
 
 KeyPath = tuple[str, ...]
 
@@ -43,7 +43,8 @@ def write_directory(
         StorageUnavailableError: the directory cannot be written.
     """
     weights = _checked(module, state, half=half)
-    files = dict(_files(source.config, source.path))
+    config = _original(source)
+    files = dict(_files(config, source.path))
     names = {key: _name(path, source.path) for key, path in files.items()}
     if len(set(names.values())) != len(set(files.values())):
         raise InternalStageError("two files of the model have one name", where=str(source.path))
@@ -51,10 +52,8 @@ def write_directory(
         for key, path in files.items():
             (stage / names[key]).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, stage / names[key])
-        config = _without(_original(source), list(files))
-        (stage / "config.yaml").write_text(
-            yaml.safe_dump(config, sort_keys=False, allow_unicode=True), "utf-8"
-        )
+        text = yaml.safe_dump(_without(config, list(files)), sort_keys=False, allow_unicode=True)
+        (stage / "config.yaml").write_text(text, "utf-8")
         (stage / "configuration.json").write_text(
             json.dumps(_configuration(names), indent=2, ensure_ascii=False) + "\n", "utf-8"
         )
@@ -82,10 +81,8 @@ def _files(config: Mapping[str, Any], base: Path, at: KeyPath = ()) -> Iterator[
     for key, value in config.items():
         if isinstance(value, Mapping):
             yield from _files(value, base, (*at, key))
-        elif isinstance(value, str) and (*at, key) not in {("init_param",), ("config",)}:
-            path = base / value
-            if "/" in value and path.is_file():
-                yield (*at, key), path
+        elif isinstance(value, str) and "/" in value and (base / value).is_file():
+            yield (*at, key), base / value
 
 
 def _name(path: Path, base: Path) -> str:

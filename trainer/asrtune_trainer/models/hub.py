@@ -11,6 +11,7 @@ from asrtune_api.finetune import ModelRef
 from asrtune_trainer.models.funasr_import import isolated
 
 _CLIENTS = {"ModelScope": "modelscope.hub.snapshot_download", "HuggingFace": "huggingface_hub"}
+_NETWORK = frozenset({"modelscope_hub", "modelscope", "huggingface_hub", "httpx", "requests"})
 _ABSENT = frozenset(
     {"NotExistError", "RepositoryNotFoundError", "RevisionNotFoundError", "HFValidationError"}
 )
@@ -26,13 +27,10 @@ def fetch_from_hub(ref: ModelRef, scratch: Path, *, endpoint: str | None = None)
         endpoint: URL of another hub of the same kind; by default the client decides.
 
     Raises:
-        SpecInvalidError: the reference is empty, or the hub has no such model or revision.
+        SpecInvalidError: the hub has no such model or revision.
         StorageUnavailableError: the hub cannot be reached or refuses us.
     """
-    if ref.hub is None:
-        raise SpecInvalidError(
-            "no model is given.", where="spec.model", remedy="Set uri (a directory or s3:// prefix) or hub."
-        )
+    assert ref.hub is not None  # a reference holds a URI or this
     name = f"{ref.hub.replace('/', '--')}@{ref.revision or 'default'}"
     directory = scratch / ref.hub_service / name
     if directory.is_dir():
@@ -45,6 +43,8 @@ def fetch_from_hub(ref: ModelRef, scratch: Path, *, endpoint: str | None = None)
                 ref.hub, revision=ref.revision, local_dir=str(unfinished), endpoint=endpoint
             )
         except Exception as error:
+            if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _NETWORK:
+                raise  # the client's fault or ours, not the network's
             raise _translate(error, ref) from error
     unfinished.rename(directory)
     return directory

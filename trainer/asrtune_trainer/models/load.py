@@ -62,8 +62,7 @@ def resolve_model(ref: ModelRef, stores: Stores, scratch: Path) -> Path:
         scratch: where models are fetched to, each once.
 
     Raises:
-        SpecInvalidError: the reference is empty, or the hub has no such model.
-        ObjectMissingError: there is nothing under the s3:// prefix.
+        SpecInvalidError: there is no such model.
         StorageUnavailableError: the storage or the hub cannot be reached or refuses us.
     """
     if ref.uri is None:
@@ -71,7 +70,13 @@ def resolve_model(ref: ModelRef, stores: Stores, scratch: Path) -> Path:
     path = local_path(ref.uri)
     if path is not None:
         return path
-    directory = scratch / "models" / hashlib.sha256(ref.uri.encode()).hexdigest()[:16]
+    storage = stores.of(ref.uri)
+    listed = "".join(f"{entry.uri} {entry.size} {entry.version}\n" for entry in storage.entries(ref.uri))
+    if not listed:
+        raise SpecInvalidError(
+            "there is no model here.", where=ref.uri, remedy="Check spec.model.uri.", reason="ModelNotFound"
+        )
+    directory = scratch / "models" / hashlib.sha256(listed.encode()).hexdigest()[:16]
     if not directory.is_dir():
-        stores.of(ref.uri).fetch(ref.uri, directory)
+        storage.fetch(ref.uri, directory)
     return directory
