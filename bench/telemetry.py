@@ -1,5 +1,6 @@
-"""What watching a run costs it: microseconds that emit() takes from the training thread for each log line.
+"""What watching a run costs it: the time that emit() takes from the training thread for each log line.
 
+Beside it the whole process's processor time for a log line, the sinks' threads and the scrapes included.
 Every sink is open and behind it are real things: an HTTP server that is scraped, files, TensorBoard. Prints a table.
 """
 
@@ -57,19 +58,20 @@ def step(number: int) -> TrainStep:
     )
 
 
-def microseconds(hub: Hub) -> list[float]:
-    """Time of each emit(), after a warm-up."""
+def microseconds(hub: Hub) -> tuple[list[float], float]:
+    """Time of each emit() after a warm-up, and the process's processor time for one."""
     hub.emit(StageStarted("train", "Train", 1, 1))
     hub.emit(step(0))
     time.sleep(5 if any(sink.name == TensorBoard.name for sink in hub.sinks) else 0.1)
     times = []
+    processor = time.process_time()
     for number in range(1, EVENTS + 1):
         event = step(number)
         began = time.perf_counter_ns()
         hub.emit(event)
         times.append((time.perf_counter_ns() - began) / 1000)
         time.sleep(PAUSE_SECONDS)
-    return times
+    return times, 1e6 * (time.process_time() - processor) / EVENTS
 
 
 def scrape(url: str, over: threading.Event) -> None:
@@ -106,7 +108,7 @@ def sinks(directory: Path) -> dict[str, list[Sink]]:
 
 def main() -> None:
     logging.disable(logging.WARNING)
-    table = Table("sinks", "median us", "p99 us", "max us", title="emit() of a TrainStep")
+    table = Table("sinks", "median us", "p99 us", "max us", "CPU us", title="emit() of a TrainStep")
     with tempfile.TemporaryDirectory() as directory:
         for name, members in sinks(Path(directory)).items():
             over = threading.Event()
@@ -115,12 +117,11 @@ def main() -> None:
                     hub.add(sink)
                 for server in (sink for sink in members if isinstance(sink, Server)):
                     threading.Thread(target=scrape, args=(server.url, over), daemon=True).start()
-                times = microseconds(hub)
+                times, processor = microseconds(hub)
                 over.set()
             percentiles = statistics.quantiles(times, n=100)
-            table.add_row(
-                name, f"{statistics.median(times):.1f}", f"{percentiles[98]:.1f}", f"{max(times):.0f}"
-            )
+            values = (statistics.median(times), percentiles[98], max(times), processor)
+            table.add_row(name, *(f"{value:.0f}" for value in values))
     Console().print(table)
 
 

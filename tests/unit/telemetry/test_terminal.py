@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import sys
 
 import pytest
 from hypothesis import given
@@ -154,6 +155,15 @@ def test_a_terminal_gets_a_bar_that_goes_away_and_lines_that_stay() -> None:
     assert out.count("\x1b[?25l") == out.count("\x1b[?25h") == 1
     last = ESCAPE.sub("", out.rsplit("\x1b[2K", 1)[1]).strip()
     assert last == "train: done in 9.0 s"
+
+
+def test_the_bar_leaves_the_standard_streams_alone() -> None:
+    before = sys.stdout, sys.stderr
+    sink = terminal_sink(console(terminal=True)[0], STATE)
+    sink.accept(StageStarted("train", "Train", 1, 1))
+    during = sys.stdout, sys.stderr
+    sink.close()
+    assert during == before
 
 
 def test_a_narrow_terminal_keeps_the_bar_on_one_line() -> None:

@@ -145,6 +145,9 @@ class Live:
             console=self._console,
             transient=True,
             expand=True,
+            # A data worker forked while the bar holds rich's lock would hang at its first print through it.
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
         title = printable(line_of(event), self._console.encoding)
         self._task = self._bar.add_task(title, total=None, what="", eta="")
