@@ -103,20 +103,16 @@ def read_audio(
     """
     with _open(path) as file:
         info = AudioInfo(file.frames, file.samplerate, file.channels)
-        if info.frames == 0:
+        lost = _missing_bytes(path)
+        if info.frames == 0 and not lost:
             raise AudioError(Reason.NO_SAMPLES, "the file holds a header and no samples")
         if info.channels > MAX_CHANNELS:
             raise AudioError(Reason.TOO_MANY_CHANNELS, f"{info.channels} channels")
+        if lost:
+            raise AudioError(Reason.TRUNCATED, f"{lost} bytes are missing at the end")
         if info.seconds > longest_seconds:
             raise AudioError(Reason.TOO_LONG, f"{info.seconds:.2f} s, more than {longest_seconds:g} s")
-        samples = _decode(file, info)
-    try:
-        lost = missing_bytes(Path(path))
-    except OSError as error:  # deleted meanwhile, or the disk failed
-        raise AudioError(Reason.UNREADABLE, f"{os.fspath(path)}: {error.strerror}") from error
-    if lost:
-        raise AudioError(Reason.TRUNCATED, f"{lost} bytes are missing at the end")
-    return samples, info
+        return _decode(file, info), info
 
 
 def mix_down(samples: Samples) -> Samples:
@@ -155,6 +151,13 @@ def _require_file(path: str | os.PathLike[str]) -> None:
         raise AudioError(Reason.UNREADABLE, f"no permission to read {os.fspath(path)}")
     if status.st_size == 0:
         raise AudioError(Reason.NO_SAMPLES, "the file has 0 bytes")
+
+
+def _missing_bytes(path: str | os.PathLike[str]) -> int:
+    try:
+        return missing_bytes(Path(path))
+    except OSError as error:  # deleted meanwhile, or the disk failed
+        raise AudioError(Reason.UNREADABLE, f"{os.fspath(path)}: {error.strerror}") from error
 
 
 def _decode(file: soundfile.SoundFile, info: AudioInfo) -> Samples:

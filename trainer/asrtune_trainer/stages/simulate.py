@@ -70,11 +70,11 @@ class SimulateStage:
         """Write the audio and the new lists. Files that an interrupted attempt has finished are kept.
 
         Raises:
-            SpecInvalidError: a parameter contradicts another or names an unknown source.
+            SpecInvalidError: a source that is to be simulated does not exist.
             DataInvalidError: audio has gone or changed since Prepare.
         """
         params = context.params(SimulateParams)
-        _check(context, params)
+        _check_sources(context, params)
         tasks = {split: _tasks(context, params, split) for split in Split}
         total = sum(map(len, tasks.values()))
         progress = Progress(context, "simulated", total)
@@ -105,24 +105,11 @@ def _list(split: Split) -> str:
 
 
 def _check(context: StageContext, params: SimulateParams) -> None:
-    where = f"spec.stages[{context.stage.name}].simulate"
-    if params.low_hz >= params.high_hz:
-        raise SpecInvalidError(
-            f"the pass band from {params.low_hz} to {params.high_hz} Hz is empty.",
-            where=f"{where}.lowHz",
-            remedy="Set lowHz below highHz.",
-        )
-    if params.snr_db_min > params.snr_db_max:
-        raise SpecInvalidError(
-            f"snrDbMin {params.snr_db_min:g} is over snrDbMax {params.snr_db_max:g}.",
-            where=f"{where}.snrDbMin",
-            remedy="Set it to snrDbMax or less.",
-        )
     known = {source.name for source in (*context.run.data.train, *context.run.data.validation)}
     if unknown := [name for name in params.sources if name not in known]:
         raise SpecInvalidError(
             f"there is no training or validation source {', '.join(unknown)}.",
-            where=f"{where}.sources",
+            where=f"spec.stages[{context.stage.name}].simulate.sources",
             remedy=f"Choose among {', '.join(sorted(known))}.",
         )
 
