@@ -135,7 +135,9 @@ def parse_decimal(value: Any) -> Any:
 
 def format_decimal(value: float) -> str:
     """The shortest decimal string that reads back as the same number."""
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)  # noqa: PLR2004
+    if value == int(value) and abs(value) < 1e15:  # noqa: PLR2004 (every smaller whole number is exact)
+        return str(int(value))
+    return re.sub(r"e([+-])0*(?=[0-9])", r"e\1", repr(value))  # 5e-05 as people write it, 5e-5
 
 
 Decimal = Annotated[
@@ -161,17 +163,16 @@ Uri = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"
 _PLACE = re.compile(r"(s3://[A-Za-z0-9][A-Za-z0-9._-]+(/.*)?|file:///.+)", re.DOTALL)
 
 
-def uri_rule(field: str = "uri") -> Rule:
-    """The rule that a field's URI has a scheme we read."""
+def uri_rule(*, optional: bool = False) -> Rule:
+    """The rule that the field `uri` has a scheme we read."""
 
     def holds(model: Any) -> bool:
-        value = getattr(model, field)
-        return value is None or "://" not in value or bool(_PLACE.fullmatch(value))
+        return model.uri is None or "://" not in model.uri or bool(_PLACE.fullmatch(model.uri))
 
     return Rule(
-        f"{field} must be a path, file:///path or s3://bucket/key (http and https may stand only inside a data "
-        "list, for single utterances)",
-        f"!has(self.{field}) || !self.{field}.contains('://') || "
-        f"self.{field}.matches('^(s3://[A-Za-z0-9][A-Za-z0-9._-]+(/.*)?|file:///.+)$')",
+        "uri must be a path, file:///path or s3://bucket/key (http and https may stand only inside a data list, for "
+        "single utterances)",
+        ("!has(self.uri) || " if optional else "")
+        + f"!self.uri.contains('://') || self.uri.matches('^{_PLACE.pattern}$')",
         holds,
     )

@@ -9,8 +9,10 @@ from pydantic import ConfigDict, Field
 from asrtune_api import API_VERSION
 from asrtune_api.base import ApiModel, Boolean, Integer, Name, Rule, Uri, list_map, uri_rule
 from asrtune_api.stages import StageOverride, StageSpec
+from asrtune_api.status import FinetuneStatus
 
 OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+HUB_PATTERN = r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$"
 QUANTITY_PATTERN = r"^[0-9]+(Ki|Mi|Gi|Ti)?$"
 
 
@@ -39,12 +41,12 @@ class ModelRef(ApiModel):
             "!has(self.revision) || has(self.hub)",
             lambda m: not m.says("revision") or m.says("hub"),
         ),
-        uri_rule(),
+        uri_rule(optional=True),
     )
 
     uri: Uri | None = None
     """Directory (relative to the manifest) or s3:// prefix of a FunASR model."""
-    hub: str | None = Field(None, min_length=3, max_length=200, pattern=r"^[\w.-]+/[\w.-]+$")
+    hub: str | None = Field(None, min_length=3, max_length=200, pattern=HUB_PATTERN)
     """Name on a model hub, such as iic/SenseVoiceSmall."""
     hub_service: Literal["ModelScope", "HuggingFace"] = "ModelScope"
     """Which hub."""
@@ -243,6 +245,12 @@ class ASRFinetune(ApiModel):
     """A fine-tuning run of a FunASR model."""
 
     api_version: Literal["asrtune.dev/v1alpha1"] = API_VERSION
+    """Version of the API."""
     kind: Literal["ASRFinetune"] = "ASRFinetune"
+    """Kind of the object."""
     metadata: ObjectMeta
+    """The object's metadata."""
     spec: FinetuneSpec
+    """Desired fine-tuning run."""
+    status: FinetuneStatus | None = None
+    """Observed state; written by the operator, unread on a laptop."""

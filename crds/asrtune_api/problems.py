@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from asrtune_api.base import NAME_PATTERN, ApiModel
-from asrtune_api.finetune import OBJECT_NAME_PATTERN, QUANTITY_PATTERN
+from asrtune_api.finetune import HUB_PATTERN, OBJECT_NAME_PATTERN, QUANTITY_PATTERN
 from asrtune_api.layers import nested_model
 from asrtune_api.suggest import did_you_mean
 
@@ -23,7 +23,7 @@ PATTERNS = {
     QUANTITY_PATTERN: "write a number and Ki, Mi, Gi or Ti, such as 16Gi",
     r"^[0-9]+m?$": "write a number of CPUs such as 4, or thousandths such as 500m",
     r"^https?://\S+$": "write http://HOST:PORT or https://HOST",
-    r"^[\w.-]+/[\w.-]+$": "write OWNER/NAME, such as iic/SenseVoiceSmall",
+    HUB_PATTERN: "write OWNER/NAME, such as iic/SenseVoiceSmall",
 }
 
 

@@ -1,0 +1,178 @@
+"""The status of an ASRFinetune: what the operator saw and did. Nobody else writes it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field
+
+from asrtune_api.base import ApiModel, Decimal, Integer, Name, list_map
+from asrtune_api.stages import StageType
+
+
+class Phase(StrEnum):
+    """The state of a run in one word; the conditions say more."""
+
+    PENDING = "Pending"
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class ConditionType(StrEnum):
+    """What a condition is about."""
+
+    DATA_VALIDATED = "DataValidated"
+    QUOTA_RESERVED = "QuotaReserved"
+    RUNNING = "Running"
+    STALLED = "Stalled"
+    SUSPENDED = "Suspended"
+    QUALITY_GATE_PASSED = "QualityGatePassed"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+class ConditionStatus(StrEnum):
+    """Whether a condition holds."""
+
+    TRUE = "True"
+    FALSE = "False"
+    UNKNOWN = "Unknown"
+
+
+class StageState(StrEnum):
+    """How far a stage is."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    INTERRUPTED = "Interrupted"
+    SKIPPED = "Skipped"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+class Condition(ApiModel):
+    """One aspect of the run's state, as in every Kubernetes object."""
+
+    type: ConditionType
+    """What the condition is about."""
+    status: ConditionStatus
+    """Whether it holds."""
+    reason: str = Field(min_length=1, max_length=200, pattern=r"^[A-Za-z][A-Za-z0-9]*$")
+    """Why, as one CamelCase word from a closed list."""
+    message: str = Field("", max_length=4096)
+    """Why, for people, with what to do about it."""
+    last_transition_time: AwareDatetime
+    """When the status changed last."""
+    observed_generation: Integer | None = Field(None, ge=0)
+    """The generation of the spec that the condition is about."""
+
+
+class StageStatus(ApiModel):
+    """How one stage is doing."""
+
+    name: Name
+    """Name of the stage."""
+    type: StageType
+    """What the stage does."""
+    state: StageState
+    """How far it is; Skipped: it was finished already, by an earlier run with the same inputs."""
+    attempts: Integer = Field(0, ge=0)
+    """How often it was started."""
+    started_at: AwareDatetime | None = None
+    """When it started first."""
+    finished_at: AwareDatetime | None = None
+    """When it finished."""
+    artifact_uri: str | None = Field(None, max_length=1100)
+    """Where its files lie."""
+    metrics: Annotated[dict[str, Decimal], Field(max_length=100)] = Field(default_factory=dict)
+    """What it measured, by name."""
+
+
+class Progress(ApiModel):
+    """How far the whole run is."""
+
+    percent: Integer = Field(ge=0, le=100)
+    """Share of the run's work that is done."""
+    step: Integer | None = Field(None, ge=0)
+    """Optimiser steps done by the running Train stage."""
+    total_steps: Integer | None = Field(None, ge=0)
+    """Optimiser steps that the running Train stage will do at most."""
+    eta_seconds: Integer | None = Field(None, ge=0)
+    """Estimated seconds until the run is done."""
+    eta: str | None = Field(None, max_length=20)
+    """The same for people, such as 1h12m."""
+
+
+class BestCer(ApiModel):
+    """The best character error rate so far, in percent."""
+
+    percent: Decimal = Field(ge=0)
+    """Character error rate."""
+    low: Decimal | None = Field(None, ge=0)
+    """Lower end of its 95 % interval."""
+    high: Decimal | None = Field(None, ge=0)
+    """Upper end of its 95 % interval."""
+    set: str | None = Field(None, max_length=63)
+    """The set it was measured on: a test set, or unset for validation during training."""
+
+
+class LostTime(ApiModel):
+    """GPU time spent for nothing."""
+
+    reason: str = Field(min_length=1, max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9]*$")
+    """Why, as one CamelCase word, such as Preempted."""
+    gpu_seconds: Integer = Field(ge=0)
+    """How much."""
+
+
+class Usage(ApiModel):
+    """What the run has cost."""
+
+    gpu_seconds: Integer = Field(0, ge=0)
+    """GPU time in all."""
+    lost_gpu_seconds: Integer = Field(0, ge=0)
+    """GPU time of it whose work had to be done again."""
+    lost: list[LostTime] = Field(default_factory=list, max_length=32, json_schema_extra=list_map("reason"))
+    """Why it was lost."""
+    cost: Decimal | None = Field(None, ge=0)
+    """GPU time times the runtime's price of a GPU hour."""
+
+
+class Artifacts(ApiModel):
+    """Where results lie."""
+
+    model: str | None = Field(None, max_length=1100)
+    """The fine-tuned model, a FunASR model directory."""
+    report: str | None = Field(None, max_length=1100)
+    """The report, one HTML file."""
+    ledger: str | None = Field(None, max_length=1100)
+    """Data digests, versions, seed, and what was spent."""
+
+
+class FinetuneStatus(ApiModel):
+    """Observed state of a fine-tuning run."""
+
+    observed_generation: Integer | None = Field(None, ge=0)
+    """The generation of the spec that this status is about."""
+    phase: Phase | None = None
+    """The state in one word."""
+    stage: str | None = Field(None, max_length=63)
+    """The stage that is running, or ran last."""
+    conditions: list[Condition] = Field(
+        default_factory=list, max_length=16, json_schema_extra=list_map("type")
+    )
+    """The state in detail."""
+    stages: list[StageStatus] = Field(default_factory=list, max_length=32, json_schema_extra=list_map())
+    """Each stage, in the order of the chain."""
+    progress: Progress | None = None
+    """How far the whole run is."""
+    best_cer: BestCer | None = None
+    """The best character error rate so far."""
+    usage: Usage | None = None
+    """What the run has cost."""
+    artifacts: Artifacts | None = None
+    """Where results lie."""
