@@ -104,7 +104,7 @@ def _list(split: Split) -> str:
     return f"{split.lower()}.jsonl"
 
 
-def _check(context: StageContext, params: SimulateParams) -> None:
+def _check_sources(context: StageContext, params: SimulateParams) -> None:
     known = {source.name for source in (*context.run.data.train, *context.run.data.validation)}
     if unknown := [name for name in params.sources if name not in known]:
         raise SpecInvalidError(
