@@ -28,6 +28,7 @@ from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.storage import Stores
 from asrtune_trainer.telemetry.events import Event, Note, Scored, Work
+from tools.report import Page, set_statistics, train_step, validated
 from tools.tiny_models import make_corpus, make_tiny_model
 
 PREPARE = StageSpec(name="prepare", type=StageType.PREPARE, prepare=PrepareParams())
@@ -179,6 +180,32 @@ def test_scores_both_models_on_every_set(world: World, tmp_path: Path) -> None:
     assert scored["near", "base"].cer == result.metrics["cer/near/base"]
     work = recorder.of(Work)
     assert [(work[-1].done, work[-1].total, work[-1].part, work[-1].parts)] == [(12, 12, 2, 2)]
+
+
+def test_the_report_shows_what_the_stages_left(world: World, tmp_path: Path) -> None:
+    statistics = {"sets": {"test/near": set_statistics(speakers=77)}, "overlap": []}
+    data = prepared(tmp_path / "prepare", test_near=world.utterances)
+    (data.directory / "statistics.json").write_text(json.dumps(statistics))
+    reject = {
+        "set": "train/tiny",
+        "line": 5,
+        "reason": "FileMissing",
+        "detail": "gone",
+        "remedy": "Look for it.",
+    }
+    (data.directory / "rejects.jsonl").write_text(f"{json.dumps(reject)}\n" * 4)
+    outputs = {**data.outputs, "statistics": "statistics.json", "rejects": "rejects.jsonl"}
+    data = replace(data, outputs=outputs)
+    model = replace(trained(world), outputs={"model": "model.pt", "history": "history.jsonl"})
+    events = [{"event": "TrainStep", **train_step(9)}, {"event": "Validated", **validated(9, cer=12.25)}]
+    (model.directory / "history.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    result = EvaluateStage().run(
+        context(world, tmp_path / "evaluate", [data, model], Recorder(), worst_utterances=3)
+    )
+    page = Page((tmp_path / "evaluate" / result.outputs["report"]).read_text(encoding="utf-8"))
+    assert page.count("article") == page.count("audio") == 3
+    for shown in ("77", "FileMissing", "Look for it.", "and 1 more in rejects.jsonl", "12.2", "base (ctc)"):
+        assert shown in page.text
 
 
 def test_the_order_of_a_list_changes_nothing(world: World, tmp_path: Path) -> None:

@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from asrtune_api.stages import EvaluateParams, StageSpec, StageType
-from asrtune_trainer.data.cache import AudioCache
-from asrtune_trainer.data.utterance import Utterance, read_utterances
 from asrtune_trainer.models.base import SpeechModel
 from asrtune_trainer.models.load import load_model
-from asrtune_trainer.scoring import CorpusScore, Scoring, score
+from asrtune_trainer.report.build import build_report
+from asrtune_trainer.scoring import Scoring, score
 from asrtune_trainer.scoring.results import ModelName, Results, SetResult, set_result
 from asrtune_trainer.stages.base import StageContext, StageResult, need
 from asrtune_trainer.stages.decode import decode
 from asrtune_trainer.stages.model_input import base_model, model_digest
+from asrtune_trainer.stages.report_data import gather
+from asrtune_trainer.stages.test_sets import Evaluated, TestSet, Transcripts, read_test_sets
 from asrtune_trainer.storage.atomic import staged_file
-from asrtune_trainer.telemetry.events import Note, Scored, Work
+from asrtune_trainer.telemetry.events import Scored, Work
 from asrtune_trainer.train.checkpoint import load_tensors
 from asrtune_trainer.train.gang import detect_device
 
 _REPORTED = (StageType.PREPARE, StageType.SIMULATE, StageType.TRAIN, StageType.AVERAGE)
-_TEST = "test/"
 _DECODED = "decoded"
-
-Transcripts = Mapping[ModelName, Mapping[str, str]]
-"""Model -> utterance key -> hypothesis."""
-
-
-@dataclass(frozen=True)
-class TestSet:
-    """A list to decode; its audio lies on this machine."""
-
-    __test__ = False  # not a pytest class
-
-    name: str
-    retention: bool
-    utterances: Sequence[Utterance]
+_REPORT = "report/index.html"
 
 
 @dataclass(frozen=True)
@@ -57,52 +45,33 @@ class EvaluateStage:
         return {"model": model_digest(context), "retention": json.dumps(retention)}
 
     def run(self, context: StageContext) -> StageResult:
-        params = context.params(EvaluateParams)
-        sets = _test_sets(context)
-        decoded = _decode_all(context, sets, params)
-        results = _score_all(context, sets, decoded, params)
-        (context.directory / "results.json").write_text(results.to_json(), encoding="utf-8")
+        started = time.monotonic()
+        sets = read_test_sets(context)
+        model = load_model(base_model(context), device=detect_device(), seed=context.run.seed)
+        decoded = _decode_all(context, model, sets)
+        evaluated = [_scored(context, one, decoded[one.name]) for one in sets]
+        results = _results(context, evaluated)
+        document = results.to_json()
+        (context.directory / "results.json").write_text(document, encoding="utf-8")
+        data = gather(context, results, evaluated, family=model.family, started=started)
+        page = context.directory / _REPORT
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(build_report(data), encoding="utf-8")
+        hypotheses = {f"hypotheses/{one.name}": _hypotheses(one.name) for one in sets}
         return StageResult(
-            outputs={
-                "results": "results.json",
-                **{f"hypotheses/{one.name}": _hypotheses(one.name) for one in sets},
-            },
+            outputs={"results": "results.json", "report": _REPORT, **hypotheses},
             metrics=results.metrics(),
-            details=json.loads(results.to_json()),
+            details=json.loads(document),
             exclude=[_DECODED],
         )
 
 
-def _test_sets(context: StageContext) -> list[TestSet]:
-    """Prepare's test lists; the validation list where there is none."""
-    found: list[TestSet] = []
-    retention = {source.name for source in context.run.data.test if source.retention}
-    cache = AudioCache(context.scratch, context.stores)
-    for finished in context.upstream.values():
-        for role in finished.outputs:
-            if role.startswith(_TEST):
-                name = role.removeprefix(_TEST)
-                utterances = cache.localise(list(read_utterances(finished.path(role))))
-                found.append(TestSet(name, name in retention, utterances))
-    if found:
-        return found
-    message = (
-        "there is no test set: scoring the validation set, which also chose the model and so flatters it"
-    )
-    context.telemetry.emit(Note(context.stage.name, message, warning=True))
-    path = context.latest("validation").path("validation")
-    return [TestSet("validation", retention=False, utterances=cache.localise(list(read_utterances(path))))]
-
-
-def _decode_all(
-    context: StageContext, sets: Sequence[TestSet], params: EvaluateParams
-) -> dict[str, Transcripts]:
-    """Set -> transcripts of each model. One model is in memory at a time."""
+def _decode_all(context: StageContext, model: SpeechModel, sets: Sequence[TestSet]) -> dict[str, Transcripts]:
+    """Set -> transcripts of each model. One model is in memory at a time: `model` gets the new weights."""
     trained = [one for one in context.upstream.values() if "model" in one.outputs]
     names = [ModelName.FINETUNED] if trained else []
-    if params.baseline or not trained:
+    if context.params(EvaluateParams).baseline or not trained:
         names.insert(0, ModelName.BASE)
-    model = load_model(base_model(context), device=detect_device(), seed=context.run.seed)
     found: dict[str, dict[ModelName, Mapping[str, str]]] = {one.name: {} for one in sets}
     for part, name in enumerate(names, start=1):
         if name is ModelName.FINETUNED:
@@ -147,43 +116,43 @@ class _Pass:
         )
 
 
-def _score_all(
-    context: StageContext, sets: Sequence[TestSet], decoded: Mapping[str, Transcripts], params: EvaluateParams
-) -> Results:
-    scoring = Scoring.of(params)
+def _scored(context: StageContext, one: TestSet, transcripts: Transcripts) -> Evaluated:
+    scoring = Scoring.of(context.params(EvaluateParams))
+    references = {utterance.key: utterance.target for utterance in one.utterances}
+    scores = {name: score(references, texts, scoring) for name, texts in transcripts.items()}
+    return Evaluated(one, transcripts, scores)
+
+
+def _results(context: StageContext, evaluated: Sequence[Evaluated]) -> Results:
+    """Add intervals, tell the world, and write each utterance's line."""
+    params = context.params(EvaluateParams)
     found: list[SetResult] = []
-    for one in sets:
-        references = {utterance.key: utterance.target for utterance in one.utterances}
-        scores = {name: score(references, texts, scoring) for name, texts in decoded[one.name].items()}
-        _write_hypotheses(context.directory / _hypotheses(one.name), references, decoded[one.name], scores)
+    for one in evaluated:
+        _write_hypotheses(context.directory / _hypotheses(one.set.name), one)
         result = set_result(
-            one.name,
-            scores,
-            retention=one.retention,
-            seconds=sum(utterance.seconds for utterance in one.utterances),
+            one.set.name,
+            one.scores,
+            retention=one.set.retention,
+            seconds=one.set.seconds,
             samples=params.bootstrap_samples,
             seed=context.run.seed,
         )
         _tell(context, result)
         found.append(result)
-    return Results(scoring.metric, found, params.bootstrap_samples)
+    return Results(Scoring.of(params).metric, found, params.bootstrap_samples)
 
 
-def _write_hypotheses(
-    path: Path,
-    references: Mapping[str, str],
-    decoded: Transcripts,
-    scores: Mapping[ModelName, CorpusScore],
-) -> None:
+def _write_hypotheses(path: Path, one: Evaluated) -> None:
     """One line an utterance: key, reference, each model's hypothesis and its edits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as lines:
-        for key, reference in references.items():
+        for utterance in one.set.utterances:
+            key = utterance.key
             line = {
                 "key": key,
-                "ref": reference,
-                **{name.value: texts.get(key) for name, texts in decoded.items()},
-                "edits": {name.value: score.utterances[key].edits for name, score in scores.items()},
+                "ref": utterance.target,
+                **{name.value: texts.get(key) for name, texts in one.transcripts.items()},
+                "edits": {name.value: score.utterances[key].edits for name, score in one.scores.items()},
             }
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")
 

@@ -1,0 +1,148 @@
+"""Numbers and verdicts in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from asrtune_trainer.scoring import Interval
+from asrtune_trainer.scoring.results import ModelResult, Results, SetResult
+
+NBSP = "\N{NO-BREAK SPACE}"
+THIN = "\N{NARROW NO-BREAK SPACE}"
+MINUS = "\N{MINUS SIGN}"
+_MINUTE, _HOUR = 60, 3600
+
+
+class Tone(StrEnum):
+    """How a result is to be taken."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The result in one sentence, and what else must be said."""
+
+    tone: Tone
+    headline: str
+    more: Sequence[str]
+
+
+def percent(value: float) -> str:
+    """A rate: three significant figures, as papers give them."""
+    return f"{_figures(value)}{THIN}%"
+
+
+def bounds(interval: Interval) -> str:
+    """An interval of rates, as in a table whose column says percent."""
+    return f"{_figures(interval.low)}\N{EN DASH}{_figures(interval.high)}"
+
+
+def points(value: float) -> str:
+    """A signed change in percentage points."""
+    sign = MINUS if value < 0 else "+"
+    return f"{sign}{_figures(abs(value))}"
+
+
+def duration(seconds: float) -> str:
+    """A time that people can picture."""
+    if seconds < _MINUTE:
+        return f"{seconds:.1f}{NBSP}s"
+    if seconds < _HOUR:
+        return f"{seconds / _MINUTE:.1f}{NBSP}min"
+    return f"{seconds / _HOUR:,.1f}{NBSP}h"
+
+
+def _figures(value: float) -> str:
+    return f"{value:.1f}" if round(value, 2) >= 10 else f"{value:.2f}"  # noqa: PLR2004
+
+
+def verdict(results: Results) -> Verdict:
+    """Judge by the sets of the new domain; what became of the old one is said beside it."""
+    unit = "character" if results.metric == "CER" else "word"
+    sets = [one for one in results.sets if one.utterances]
+    new = [one for one in sets if not one.retention] or sets
+    if not new:
+        return Verdict(Tone.UNCLEAR, "There is nothing to judge by: no test utterance was scored.", ())
+    rest = [one for one in sets if one is not new[0]]
+    return Verdict(tone(new[0]), _headline(new[0], unit), [_beside(one) for one in rest])
+
+
+def tone(one: SetResult) -> Tone:
+    """Better or worse only where the 95 % interval of the difference leaves no doubt."""
+    if one.difference is None:
+        return Tone.UNCLEAR
+    if one.difference.interval.low > 0:
+        return Tone.BETTER
+    return Tone.WORSE if one.difference.interval.high < 0 else Tone.UNCLEAR
+
+
+def _headline(one: SetResult, unit: str) -> str:
+    if one.base is None or one.finetuned is None:
+        return _single(one, unit)
+    before, after = percent(one.base.rate), percent(one.finetuned.rate)
+    match tone(one):
+        case Tone.BETTER:
+            return (
+                f"On {one.name}, fine-tuning cut the {unit} error rate from {before} to {after}"
+                f"{_fewer(one.base, one.finetuned)}."
+            )
+        case Tone.WORSE:
+            return (
+                f"On {one.name}, fine-tuning made the model worse:"
+                f" the {unit} error rate went from {before} to {after}."
+            )
+        case _:
+            return (
+                f"On {one.name}, fine-tuning made no difference that {_count(one.utterances, 'utterance')} can prove:"
+                f" the {unit} error rate was {before} and is {after}; {_range(one)}."
+            )
+
+
+def _single(one: SetResult, unit: str) -> str:
+    (name, result), *_ = one.models.items()
+    who = "base" if name == "base" else "fine-tuned"
+    return (
+        f"On {one.name}, the {who} model has a {unit} error rate of {percent(result.rate)};"
+        " there is no second model to compare it with."
+    )
+
+
+def _fewer(base: ModelResult, finetuned: ModelResult) -> str:
+    if finetuned.counts.edits == 0:
+        return ": no error is left"
+    fewer = min(99.0, 100 * (1 - finetuned.counts.edits / base.counts.edits))
+    return f": {fewer:.0f}{THIN}% fewer errors"
+
+
+def _beside(one: SetResult) -> str:
+    """A further set in one sentence."""
+    where = f"the old domain ({one.name})" if one.retention else one.name
+    if one.base is None or one.finetuned is None:
+        result = next(iter(one.models.values()))
+        return f"On {where}: {percent(result.rate)}."
+    change = f"{percent(one.base.rate)} before, {percent(one.finetuned.rate)} after"
+    match tone(one):
+        case Tone.BETTER:
+            return f"On {where} it got better, too: {change}."
+        case Tone.WORSE:
+            return f"On {where} it got worse: {change}."
+        case _:
+            return f"On {where} no change is certain: {change}; {_range(one)}."
+
+
+def _range(one: SetResult) -> str:
+    """What the interval of the change leaves open."""
+    assert one.difference is not None
+    better, worse = one.difference.interval.high, -one.difference.interval.low
+    if better == worse == 0:
+        return "every utterance has as many errors as before"
+    return f"it may be up to {_figures(worse)} points worse or {_figures(better)} better"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

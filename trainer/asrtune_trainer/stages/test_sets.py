@@ -1,0 +1,64 @@
+"""The lists that Evaluate decodes, and what comes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from asrtune_trainer.data.cache import AudioCache
+from asrtune_trainer.data.utterance import Utterance, read_utterances
+from asrtune_trainer.scoring import CorpusScore
+from asrtune_trainer.scoring.results import ModelName
+from asrtune_trainer.stages.base import StageContext
+from asrtune_trainer.telemetry.events import Note
+
+_TEST = "test/"
+_NO_TEST_SET = (
+    "there is no test set: scoring the validation set, which also chose the model and so flatters it"
+)
+
+Transcripts = Mapping[ModelName, Mapping[str, str]]
+"""Model -> utterance key -> hypothesis."""
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A list to decode; its audio lies on this machine."""
+
+    __test__ = False  # not a pytest class
+
+    name: str
+    retention: bool
+    """The set measures the old domain."""
+    utterances: Sequence[Utterance]
+
+    @property
+    def seconds(self) -> float:
+        """Audio in all."""
+        return sum(utterance.seconds for utterance in self.utterances)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A test set, decoded and scored with each model."""
+
+    set: TestSet
+    transcripts: Transcripts
+    scores: Mapping[ModelName, CorpusScore]
+
+
+def read_test_sets(context: StageContext) -> list[TestSet]:
+    """Prepare's test lists; the validation list, with a warning, where there is none."""
+    retention = {source.name for source in context.run.data.test if source.retention}
+    cache = AudioCache(context.scratch, context.stores)
+    found = [
+        TestSet(name, name in retention, cache.localise(list(read_utterances(finished.path(role)))))
+        for finished in context.upstream.values()
+        for role in finished.outputs
+        if (name := role.removeprefix(_TEST)) != role
+    ]
+    if found:
+        return found
+    context.telemetry.emit(Note(context.stage.name, _NO_TEST_SET, warning=True))
+    path = context.latest("validation").path("validation")
+    return [TestSet("validation", retention=False, utterances=cache.localise(list(read_utterances(path))))]
