@@ -126,10 +126,13 @@ def _example(utterance: Utterance, one: Evaluated, scoring: Scoring, budget: Aud
 
 
 def _curve(finished: Finished) -> Curve:
-    steps, validations = [], []
-    for event in _lines(finished.path("history")):
-        (steps if event["event"] == "TrainStep" else validations).append(event)
-    return Curve(finished.name, steps, validations, finished.details)
+    events = list(_lines(finished.path("history")))
+    return Curve(
+        stage=finished.name,
+        steps=[event for event in events if event["event"] == "TrainStep"],
+        validations=[event for event in events if event["event"] == "Validated"],
+        details=finished.details,
+    )
 
 
 def _times(context: StageContext) -> Iterator[StageTime]:
