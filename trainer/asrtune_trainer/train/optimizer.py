@@ -34,10 +34,10 @@ def clip_gradients(parameters: Iterable[torch.nn.Parameter], limit: float) -> to
     Returns:
         The norm before clipping, a scalar on the parameters' device; not finite if any gradient is not.
     """
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(grads)
+    with_gradient = [parameter for parameter in parameters if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm(
+        [parameter.grad for parameter in with_gradient if parameter.grad is not None]
+    )
     if limit > 0:
-        torch.nn.utils.clip_grads_with_norm_(
-            [parameter for parameter in parameters if parameter.grad is not None], limit, norm
-        )
+        torch.nn.utils.clip_grads_with_norm_(with_gradient, limit, norm)
     return norm
