@@ -93,11 +93,6 @@ def test_unknown_model_class(directory: Path) -> None:
     assert all(name in error.remedy for name in FAMILIES)
 
 
-def test_unknown_component(directory: Path) -> None:
-    _edit(directory / "config.yaml", lambda config: config.update(encoder="NoSuchEncoder"))
-    assert "FunASR knows no encoder 'NoSuchEncoder'" in _refused(directory).message
-
-
 @pytest.mark.parametrize("name", ["tokens.json", "am.mvn"])
 def test_files_that_configuration_json_names_must_be_there(directory: Path, name: str) -> None:
     """Stock FunASR goes on without them: without CMVN that trains another model."""

@@ -14,16 +14,15 @@ from tools.stock_trainer import StockTraining, run_stock_trainer
 from tools.tiny_models import write_stock_list
 
 
-@pytest.mark.parametrize("family", ["paraformer", "sensevoice"])
 def test_recorded_batches_give_the_recorded_losses_and_weights(
-    family: str, directories: dict[str, Path], corpus: list[Utterance], tmp_path: Path
+    directories: dict[str, Path], corpus: list[Utterance], tmp_path: Path
 ) -> None:
     lines = write_stock_list(tmp_path / "lines.jsonl", corpus)
     training = StockTraining(
-        str(directories[family]), str(lines), str(tmp_path / "stock"), batches=12, batch_size=1500
+        str(directories["paraformer"]), str(lines), str(tmp_path / "stock"), batches=12, batch_size=1500
     )
     stock = run_stock_trainer(training)
-    model = load_model(directories[family], device=torch.device("cpu"), seed=0)
+    model = load_model(directories["paraformer"], device=torch.device("cpu"), seed=0)
     optimizer = torch.optim.AdamW(model.module.parameters(), lr=training.learning_rate, weight_decay=0.0)
     train_mode(model)
     losses = []

@@ -24,7 +24,7 @@ class Sample:
     features: torch.Tensor
     """Front-end output, float32 [frames, dim]."""
     tokens: torch.Tensor
-    """Target token ids, int64 [tokens]."""
+    """Target token ids, int64 [tokens]; -1 where there is no target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,14 @@ class SpeechModel(Protocol):
         ...
 
     def forward(self, module: torch.nn.Module, batch: Batch) -> ForwardResult:
-        """Run a (possibly DDP-wrapped) module on a batch that lies on its device."""
+        """Run a (possibly DDP-wrapped) module on a batch that lies on its device; the batch stays as it is."""
         ...
 
     def decode(self, features: Sequence[torch.Tensor], languages: Sequence[str]) -> list[str]:
-        """Greedy transcripts of a batch of features [frames, dim]; puts the module into eval mode for it."""
+        """Greedy transcripts of a batch of features [frames, dim]; the module is in evaluation mode meanwhile.
+
+        Languages are codes such as zh, empty where unknown. Neighbours in the batch do not change a transcript.
+        """
         ...
 
     def export(self, directory: Path, state: Mapping[str, torch.Tensor], *, half: bool) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 import yaml
 
-from asrtune_api.errors import InternalStageError
+from asrtune_api.errors import InternalStageError, SpecInvalidError
 from asrtune_trainer.models.directory import ModelDirectory
 from asrtune_trainer.storage.atomic import staged_directory
+from asrtune_trainer.storage.errors import local_errors
 
 _DROPPED = ("init_param", "trust_remote_code", "remote_code", "model_path", "output_dir")
 """Keys of config.yaml that do not travel: paths of this machine, and what would have code run."""
@@ -40,6 +41,7 @@ def write_directory(
 
     Raises:
         InternalStageError: the weights are not this model's.
+        SpecInvalidError: fp16 cannot hold them.
         StorageUnavailableError: the directory cannot be written.
     """
     weights = _checked(module, state, half=half)
@@ -48,7 +50,7 @@ def write_directory(
     names = {key: _name(path, source.path) for key, path in files.items()}
     if len(set(names.values())) != len(set(files.values())):
         raise InternalStageError("two files of the model have one name", where=str(source.path))
-    with staged_directory(directory) as stage:
+    with staged_directory(directory) as stage, local_errors(directory):
         for key, path in files.items():
             (stage / names[key]).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, stage / names[key])
@@ -57,7 +59,7 @@ def write_directory(
         (stage / "configuration.json").write_text(
             json.dumps(_configuration(names), indent=2, ensure_ascii=False) + "\n", "utf-8"
         )
-        torch.save({"state_dict": weights}, stage / "model.pt")
+        _save(weights, stage / "model.pt")
 
 
 def _checked(
@@ -67,13 +69,33 @@ def _checked(
     wrong = sorted(own.keys() ^ state.keys()) or [key for key in own if own[key].shape != state[key].shape]
     if wrong:
         raise InternalStageError(f"the weights to export are not this model's: {', '.join(wrong[:5])}")
-    return {
-        key: state[key]
-        .detach()
-        .cpu()
-        .to(torch.float16 if half and value.is_floating_point() else value.dtype)
+    kinds = {
+        key: torch.float16 if half and value.is_floating_point() else value.dtype
         for key, value in own.items()
     }
+    weights = {key: state[key].detach().cpu().to(kind) for key, kind in kinds.items()}
+    if half and (lost := [key for key, value in weights.items() if _overflows(state[key], value)]):
+        raise SpecInvalidError(
+            f"weights are too large for fp16: {', '.join(lost[:5])}.",
+            where="export.weights",
+            remedy="Export FP32.",
+        )
+    return weights
+
+
+def _overflows(value: torch.Tensor, rounded: torch.Tensor) -> bool:
+    return bool(value.isfinite().all()) and not bool(rounded.isfinite().all())
+
+
+def _save(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    with path.open("wb") as file:
+        try:
+            torch.save({"state_dict": dict(weights)}, file)
+        except RuntimeError as error:
+            # torch hides what the file said, such as a full disk, behind an error of its own.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def _files(config: Mapping[str, Any], base: Path, at: KeyPath = ()) -> Iterator[tuple[KeyPath, Path]]:

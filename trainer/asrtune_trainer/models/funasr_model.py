@@ -53,6 +53,7 @@ class FunasrModel(ABC):
         encoder: Any = built.module.encoder
         encoder.register_forward_pre_hook(_own_input)
         self._fbank = funasr_module("funasr.utils.load_utils").extract_fbank
+        self._spell_out = funasr_module("funasr.utils.postprocess_utils").sentence_postprocess
 
     def sample(self, waveform: npt.NDArray[np.float32], utterance: Utterance) -> Sample:
         """Features and tokens of one utterance; waveform is mono [samples] in [-1, 1]. Safe in worker processes.
@@ -124,6 +125,7 @@ class FunasrModel(ABC):
 
         Raises:
             InternalStageError: the weights are not this model's.
+            SpecInvalidError: fp16 cannot hold them.
             StorageUnavailableError: the directory cannot be written.
         """
         write_directory(self._source, self.module, directory, state, half=half)
@@ -145,7 +147,7 @@ class FunasrModel(ABC):
     def _text(self, ids: Sequence[int]) -> str:
         """Text of token ids, put together by FunASR's rules: words joined, spelt letters in capitals."""
         tokens = self._tokenizer.ids2tokens(self._ordinary(ids))
-        text: str = funasr_module("funasr.utils.postprocess_utils").sentence_postprocess(tokens)[0]
+        text: str = self._spell_out(tokens)[0]
         return text
 
 
