@@ -48,6 +48,8 @@ class Gateway(ThreadingHTTPServer):
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Keep)
         self.pushes: Queue[Push] = Queue()
+        self.failures = 0
+        """Pushes still to be refused."""
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
@@ -61,9 +63,10 @@ class _Keep(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.server.pushes.put(Push(self.command, self.path, body))
-        self.send_response(200)
+        self.send_response(500 if self.server.failures > 0 else 200)
         self.end_headers()
+        self.server.failures -= 1
+        self.server.pushes.put(Push(self.command, self.path, body))
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
@@ -162,20 +165,28 @@ def test_pushes_come_by_themselves(gateway: Gateway) -> None:
     sink.close()
 
 
-def test_an_unreachable_gateway_is_told_of_once_and_tried_again(tmp_path: Path) -> None:
+def test_a_failing_gateway_is_told_of_once(gateway: Gateway) -> None:
+    gateway.failures = 3
+    told: list[str] = []
+    sink = Pushgateway(gateway.url, "demo", CollectorRegistry(), told.append, interval=0.01)
+    for step in range(4):
+        sink.accept(train_step(step=step))
+        gateway.pushes.get(timeout=60)
+    sink.close()
+    assert told == [f"the Pushgateway {gateway.url} cannot be reached: HTTP Error 500: Internal Server Error"]
+
+
+def test_a_gateway_that_comes_back_is_pushed_to() -> None:
     port = free_port()
     told: Queue[str] = Queue()
     sink = Pushgateway(f"http://127.0.0.1:{port}", "demo", CollectorRegistry(), told.put, interval=0.01)
     sink.accept(train_step())
     assert "cannot be reached" in told.get(timeout=60)
-    for step in range(3):
-        sink.accept(train_step(step=step))
     back = Gateway(port)
     sink.accept(train_step())
     back.pushes.get(timeout=60)
     sink.close()
     back.close()
-    assert told.empty()
 
 
 def test_a_gateway_that_never_answers_does_not_hold_up_the_end() -> None:

@@ -72,9 +72,8 @@ class Server:
 
 
 class _Http(ThreadingHTTPServer):
+    # Nor does server_close() wait for daemon threads: a client that reads slowly delays nothing.
     daemon_threads = True
-    # server_close() does not wait for answers on their way: a client that reads slowly delays nothing.
-    block_on_close = False
 
     def __init__(self, host: str, port: int, progress: Progress, registry: CollectorRegistry) -> None:
         self.progress = progress
