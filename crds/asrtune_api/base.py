@@ -120,8 +120,9 @@ def parse_decimal(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError('must be a decimal number in quotes, such as "0.001"')
     if isinstance(value, int | float):
+        number = format_decimal(value) if math.isfinite(value) else "0.001"
         raise ValueError(
-            f'must be a decimal string: write "{value!r}" in quotes (the Kubernetes API has no floats)'
+            f'must be a decimal string: write "{number}" in quotes (the Kubernetes API has no floats)'
         )
     if not re.fullmatch(DECIMAL_PATTERN, value) or value.endswith("\n"):
         raise ValueError(f'"{value}" is not a decimal number such as "0.001" or "5e-5"')
@@ -160,7 +161,7 @@ Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=1024, pattern=r"^\S(.*\S)?$")]
 """A local path (relative to the manifest), file:///path or s3://bucket/key."""
 
-_PLACE = re.compile(r"(s3://[A-Za-z0-9][A-Za-z0-9._-]+(/.*)?|file:///.+)", re.DOTALL)
+_PLACE = re.compile(r"(s3://[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9](/.*)?|file:///.+)", re.DOTALL)
 
 
 def uri_rule(*, optional: bool = False) -> Rule:
