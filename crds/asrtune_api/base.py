@@ -120,9 +120,9 @@ def parse_decimal(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError('must be a decimal number in quotes, such as "0.001"')
     if isinstance(value, int | float):
-        number = format_decimal(value) if math.isfinite(value) else "0.001"
+        text = format_decimal(value) if math.isfinite(value) else "0.001"
         raise ValueError(
-            f'must be a decimal string: write "{number}" in quotes (the Kubernetes API has no floats)'
+            f'must be a decimal string: write "{text}" in quotes (the Kubernetes API has no floats)'
         )
     if not re.fullmatch(DECIMAL_PATTERN, value) or value.endswith("\n"):
         raise ValueError(f'"{value}" is not a decimal number such as "0.001" or "5e-5"')

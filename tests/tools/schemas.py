@@ -61,9 +61,10 @@ def _strings(schema: Schema) -> st.SearchStrategy[Any]:
             exclude_min=">" in bounds,
         ).map(format_decimal)
     if "pattern" in schema:
-        return st.from_regex(
-            schema["pattern"].replace("$", r"\Z"), alphabet=st.characters(min_codepoint=33, max_codepoint=126)
-        ).filter(lambda text: schema.get("minLength", 0) <= len(text) <= schema.get("maxLength", 1000))
+        visible = st.characters(min_codepoint=33, max_codepoint=126)
+        least, most = schema.get("minLength", 0), schema.get("maxLength", 1000)
+        matching = st.from_regex(schema["pattern"].replace("$", r"\Z"), alphabet=visible)
+        return matching.filter(lambda text: least <= len(text) <= most)
     return st.text(
         "abz09-", min_size=schema.get("minLength", 0), max_size=min(schema.get("maxLength", 20), 20)
     )
