@@ -6,7 +6,6 @@ import types
 from collections.abc import Sequence
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
@@ -90,14 +89,14 @@ def _type_schema(annotation: Any, metadata: Sequence[Any] = (), *, stored_defaul
 
 
 def _decimal_bound(constraint: Any) -> Schema | None:
-    for kind, attribute, operator, words in (
-        (Gt, "gt", ">", "greater than"),
-        (Ge, "ge", ">=", "at least"),
-        (Lt, "lt", "<", "less than"),
-        (Le, "le", "<=", "at most"),
+    for attribute, operator, words in (
+        ("gt", ">", "greater than"),
+        ("ge", ">=", "at least"),
+        ("lt", "<", "less than"),
+        ("le", "<=", "at most"),
     ):
-        if isinstance(constraint, kind):
-            bound = getattr(constraint, attribute)
+        bound = getattr(constraint, attribute, None)
+        if bound is not None:
             return {
                 "rule": f"double(self) {operator} {float(bound)}",
                 "message": f"must be {words} {bound:g}",

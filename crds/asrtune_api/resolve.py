@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import ValidationError
-
-from asrtune_api.base import ApiModel
 from asrtune_api.chain import check_chain
-from asrtune_api.errors import SpecInvalidError
 from asrtune_api.finetune import ASRFinetune, FinetuneSpec
-from asrtune_api.layers import Layer, decide, defaults, merge, said
+from asrtune_api.layers import Layer, defaults, merge, said
 from asrtune_api.preset import Preset, load_preset
-from asrtune_api.problems import problems_of
-from asrtune_api.runspec import Decision, Origin, RunSpec
+from asrtune_api.resolve_stages import checked, resolve_stages
+from asrtune_api.runspec import Origin, RunSpec
 from asrtune_api.runtime import Runtime, RuntimeSpec
-from asrtune_api.stages import PARAMS, StageOverride, StageSpec, StageType, stage_params
-from asrtune_api.suggest import did_you_mean
 from asrtune_api.uris import absolute_uri
 
 DECIDED_APART = ("version", "stages", "decisions")
@@ -41,7 +35,6 @@ class Place:
 
 
 LAPTOP = Place()
-Checked = TypeVar("Checked", bound=ApiModel)
 
 
 def resolve(
@@ -62,7 +55,7 @@ def resolve(
     """
     spec = finetune.spec
     preset = load_preset(spec.recipe.preset) if spec.recipe is not None else None
-    stages, stage_decisions = _resolve_stages(spec, preset)
+    stages, stage_decisions = resolve_stages(spec, preset)
     check_chain(spec, stages)
     seed = {"seed": defaults(FinetuneSpec)["seed"]}
     layers = [
@@ -73,65 +66,7 @@ def resolve(
         _by_user(finetune, base),
     ]
     values, decisions = merge(RunSpec, layers, skip=DECIDED_APART)
-    return _checked(RunSpec, {**values, "stages": stages, "decisions": [*decisions, *stage_decisions]}, "")
-
-
-def _resolve_stages(spec: FinetuneSpec, preset: Preset | None) -> tuple[list[StageSpec], list[Decision]]:
-    chain = preset.stages if preset else spec.stages or []
-    overrides = {stage.name: stage for stage in spec.recipe.overrides} if spec.recipe else {}
-    _check_overrides(overrides, chain, preset)
-    stages, decisions = [], []
-    for stage in chain:
-        own = Origin.PRESET if preset else Origin.USER
-        why = f"preset {preset.name}" if preset else f"spec.stages[{stage.name}].type"
-        decisions.append(decide(f"stages.{stage.name}.type", stage.type, own, why))
-        key, model = PARAMS[stage.type]
-        layers = [_stage_layer(stage, preset)]
-        override = getattr(overrides.get(stage.name), key, None)
-        if override is not None:
-            prefix = f"spec.recipe.overrides[{stage.name}].{key}"
-            layers.append(_user_layer(said(override), f"stages.{stage.name}", prefix))
-        values, more = merge(model, layers, f"stages.{stage.name}")
-        decisions += more
-        document = {"name": stage.name, "type": stage.type, key: values}
-        stages.append(_checked(StageSpec, document, f"stage {stage.name}"))
-    return stages, decisions
-
-
-def _stage_layer(stage: StageSpec, preset: Preset | None) -> Layer:
-    values = said(stage_params(stage))
-    if preset is not None:
-        return Layer(Origin.PRESET, lambda _: f"preset {preset.name}", values)
-    key, _ = PARAMS[stage.type]
-    return _user_layer(values, f"stages.{stage.name}", f"spec.stages[{stage.name}].{key}")
-
-
-def _user_layer(values: Mapping[str, Any], path: str, manifest_path: str) -> Layer:
-    return Layer(Origin.USER, lambda at: manifest_path + at.removeprefix(path), values)
-
-
-def _check_overrides(
-    overrides: Mapping[str, StageOverride], chain: Sequence[StageSpec], preset: Preset | None
-) -> None:
-    types: dict[str, StageType] = {stage.name: stage.type for stage in chain}
-    for name, override in overrides.items():
-        where = f"spec.recipe.overrides[{name}]"
-        label = preset.name if preset else ""
-        if name not in types:
-            raise SpecInvalidError(
-                f'the preset {label} has no stage "{name}".',
-                where=where,
-                remedy=did_you_mean(name, types, what="stages"),
-                reason="StageUnknown",
-            )
-        for kind in [override.type, *override.types_given()]:
-            if kind not in {None, types[name]}:
-                raise SpecInvalidError(
-                    f"the stage {name} of the preset {label} is of type {types[name]}, not {kind}.",
-                    where=where,
-                    remedy=f"Put its parameters under {PARAMS[types[name]][0]}.",
-                    reason="StageTypeMismatch",
-                )
+    return checked(RunSpec, {**values, "stages": stages, "decisions": [*decisions, *stage_decisions]}, "")
 
 
 def _by_user(finetune: ASRFinetune, base: str | None) -> Layer:
@@ -221,11 +156,3 @@ def _derive_credentials(secret: str | None, place: Place) -> list[Layer]:
 
 def _derive(reason: str, values: Mapping[str, Any]) -> Layer:
     return Layer(Origin.DERIVED, lambda _: reason, values)
-
-
-def _checked(model: type[Checked], values: Mapping[str, Any], where: str) -> Checked:
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(str(problem) for problem in problems_of(error, model))
-        raise SpecInvalidError(f"{problems}.", where=where) from error
