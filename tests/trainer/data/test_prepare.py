@@ -39,7 +39,7 @@ def events(context: StageContext, kind: type) -> list[Any]:
 
 
 def test_one_percent_broken_finishes_and_lists_each(tmp_path: Path) -> None:
-    data = make_broken_data(tmp_path / "data", lines=1800, percent=1, files=50)
+    data = make_broken_data(tmp_path / "data", lines=900, percent=1, files=30)
     context = context_for(tmp_path / "run", data, workers=2)
     result = prepare(context)
 
@@ -65,7 +65,7 @@ def test_one_percent_broken_finishes_and_lists_each(tmp_path: Path) -> None:
 
 
 def test_half_broken_stops_at_once_with_65(tmp_path: Path) -> None:
-    data = make_broken_data(tmp_path / "data", lines=1800, percent=50, files=50)
+    data = make_broken_data(tmp_path / "data", lines=900, percent=50, files=30)
     context = context_for(tmp_path / "run", data, workers=2)
     with pytest.raises(DataInvalidError) as caught:
         prepare(context)
@@ -73,8 +73,8 @@ def test_half_broken_stops_at_once_with_65(tmp_path: Path) -> None:
     assert error.exit_code is ExitCode.DATA_INVALID
     assert error.reason == "TooManyRejected"
     assert "train/train: at least" in error.message
-    assert "of 1800 lines" in error.message
-    assert "90 may be" in error.message
+    assert "of 900 lines" in error.message
+    assert "45 may be" in error.message
     assert error.where == str(data.train)
     path = context.directory / "rejects.jsonl"
     assert str(path) in error.remedy
@@ -82,7 +82,7 @@ def test_half_broken_stops_at_once_with_65(tmp_path: Path) -> None:
     rejects = read_jsonl(path)
     assert all(data.broken[one["line"]] == one["reason"] for one in rejects)
     assert f"at least {len(rejects)} of" in error.message
-    assert len(rejects) > 90
+    assert len(rejects) > 45
     assert not (context.directory / "train.jsonl").exists()
 
 
@@ -96,6 +96,7 @@ def test_broken_end_of_a_long_list_is_found_from_the_sample(tmp_path: Path, writ
     )
     with pytest.raises(DataInvalidError, match=r"a random 1000 were listened to"):
         prepare(context)
+    assert max(event.done for event in events(context, Work)) == 1002  # with the two of validation
 
 
 def test_a_few_too_many_are_found_in_the_end(tmp_path: Path) -> None:
@@ -229,14 +230,6 @@ def test_a_split_without_a_usable_line_is_refused(tmp_path: Path, write_list: Wr
     assert len(read_jsonl(context.directory / "rejects.jsonl")) == 1
 
 
-def test_only_a_sample_of_a_hopeless_list_is_listened_to(tmp_path: Path) -> None:
-    data = make_broken_data(tmp_path / "data", lines=5000, percent=50, files=20)
-    context = context_for(tmp_path / "run", data, workers=1)
-    with pytest.raises(DataInvalidError):
-        prepare(context)
-    assert max(event.done for event in events(context, Work)) <= 1022
-
-
 GOOD = {"source": "good.wav", "target": "好"}
 parts = st.lists(
     st.one_of(
@@ -251,7 +244,7 @@ parts = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts)
 def test_whatever_a_list_holds_its_lines_add_up(
     tmp_path: Path, write_list: WriteList, lines: list[bytes]

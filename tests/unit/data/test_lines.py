@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asrtune_api.errors import SpecInvalidError
 from asrtune_trainer.data import lines as lines_module
 from asrtune_trainer.data.cache import resolve_source
 from asrtune_trainer.data.lines import Ready, SourceList, survey
@@ -83,3 +84,11 @@ def test_lines_that_need_no_audio_to_be_rejected(tmp_path: Path) -> None:
 )
 def test_audio_is_found_relative_to_its_list(source: str, list_uri: str, resolved: str) -> None:
     assert resolve_source(source, list_uri) == resolved
+
+
+@pytest.mark.parametrize(
+    "source", ["../../other/a.wav", "http://host/a.wav", "s3:///a.wav", "s3://bucket/../a.wav"]
+)
+def test_audio_that_lies_nowhere_is_refused(source: str) -> None:
+    with pytest.raises(SpecInvalidError):
+        resolve_source(source, "s3://bucket/lists/train.jsonl")

@@ -7,6 +7,7 @@ import posixpath
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from asrtune_api.errors import DataInvalidError
@@ -27,11 +28,20 @@ def resolve_source(source: str, list_uri: str) -> str:
     """
     if "://" in source:
         return str(parse_uri(source))
-    parent = parse_uri(list_uri)
-    if isinstance(parent, S3Location) and not source.startswith("/"):
-        key = posixpath.normpath(posixpath.join(posixpath.dirname(parent.key), source))
-        return str(parse_uri(f"s3://{parent.bucket}/{key}"))
-    return str(Path(str(parent)).parent / source)
+    bucket, folder = _folder(list_uri)
+    path = posixpath.join(folder, source)  # an absolute source stays as it is
+    if not bucket or source.startswith("/"):
+        return path
+    return str(parse_uri(f"s3://{bucket}/{posixpath.normpath(path)}"))
+
+
+@lru_cache(maxsize=64)
+def _folder(list_uri: str) -> tuple[str, str]:
+    """The bucket (empty for a local list) and directory of a list."""
+    location = parse_uri(list_uri)
+    if isinstance(location, S3Location):
+        return location.bucket, posixpath.dirname(location.key)
+    return "", str(location.parent)
 
 
 class AudioCache:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from asrtune_api.errors import SpecInvalidError
-from asrtune_trainer.data.cache import resolve_source
+from asrtune_trainer.data.cache import is_remote, resolve_source
 from asrtune_trainer.data.reader import Blank, Candidate, Reject, read_list
 from asrtune_trainer.data.reasons import Problem, Reason
 from asrtune_trainer.data.text import normalise_transcript
@@ -85,6 +85,8 @@ class Survey:
     """Lines that are rejected whatever their audio."""
     sample: list[Ready] = field(default_factory=list)
     """Lines in random order, `SAMPLE` at most."""
+    remote: list[str] = field(default_factory=list)
+    """Audio on S3: what must be found before it can be fetched."""
     repeats: Integers = field(default_factory=lambda: np.empty((0, 2), np.uint64))
     """Lines with a key that an earlier line has, and that line: [repeats, 2], sorted by line."""
 
@@ -122,6 +124,8 @@ def survey(source: SourceList) -> Survey:
             keys.append(_hash(line.key))
             numbers.append(line.line)
             _draw(found.sample, line, len(keys), rng)
+            if is_remote(line.uri):
+                found.remote.append(line.uri)
     found.repeats = _repeats(np.array(keys, np.uint64), np.array(numbers, np.uint64))
     if len(found.repeats):
         found.rejected[Reason.DUPLICATE_KEY] = len(found.repeats)

@@ -23,6 +23,7 @@ from asrtune_trainer.data.statistics import SetStatistics
 from asrtune_trainer.data.utterance import Utterance, UtteranceWriter, frames_of
 from asrtune_trainer.stages.base import StageContext, StageResult
 from asrtune_trainer.stages.progress import Progress
+from asrtune_trainer.storage import join_uri
 from asrtune_trainer.telemetry.events import Note
 
 REJECTS = "rejects.jsonl"
@@ -78,7 +79,7 @@ class PrepareStage:
         params = context.params(PrepareParams)
         sources = [_survey(context, source) for source in _open(context)]
         cache = _cache(context)
-        cache.find(line.uri for one in sources for line in one.list.lines() if isinstance(line, Ready))
+        cache.find(uri for one in sources for uri in one.survey.remote)
         limits = Limits(params.min_milliseconds / 1000, params.max_milliseconds / 1000)
         total = sum(one.survey.written for one in sources)
         path = context.directory / REJECTS
@@ -159,7 +160,7 @@ class _Preparation:
             if not writer.count:
                 raise DataInvalidError(
                     f"no usable utterance is left for {name.removesuffix('.jsonl')}.",
-                    where=str(self.context.directory / REJECTS),
+                    where=join_uri(self.context.uri, REJECTS),
                     remedy="Correct the lines listed there.",
                     reason="NothingLeft",
                 )
@@ -238,7 +239,7 @@ def _too_many(context: StageContext, sources: Sequence[_Source], log: RejectLog)
     return DataInvalidError(
         f"more than {percent} % of the lines are unusable. " + " ".join(parts),
         where=", ".join(one.list.uri for one in sources),
-        remedy=f"Each is listed with its reason and remedy in {context.directory / REJECTS}; correct or remove them,"
+        remedy=f"Each is listed with its reason and remedy in {join_uri(context.uri, REJECTS)}; correct or remove them,"
         " or raise spec.data.maxRejectedPercent.",
         reason="TooManyRejected",
     )
