@@ -66,10 +66,10 @@ def as_asrtune_error(error: BaseException) -> AsrtuneError:
             f"out of memory: {_first_line(error)}",
             remedy="Lower train.batch.size, or train with BF16, or take a larger machine.",
         )
-    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if (full := _disk_full(error)) is not None:
         return StorageUnavailableError(
             "the disk is full.",
-            where=str(error.filename or ""),
+            where=str(full.filename or ""),
             remedy="Free space or set --workdir to a larger disk, and run the same command again.",
             reason="DiskFull",
         )
@@ -82,6 +82,16 @@ def as_asrtune_error(error: BaseException) -> AsrtuneError:
         f"{type(error).__name__}: {_first_line(error)}",
         remedy="This is a fault of asrtune: please report it with the traceback.",
     )
+
+
+def _disk_full(error: BaseException) -> OSError | None:
+    """The operating system's word for a full disk, also where another error hides it (torch.save raises its own)."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def _first_line(error: BaseException) -> str:

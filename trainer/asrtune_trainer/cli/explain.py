@@ -10,6 +10,7 @@ from rich.text import Text
 
 from asrtune_api.runspec import Decision, Origin
 from asrtune_trainer.cli.run import resolve_manifest
+from asrtune_trainer.telemetry.summary import WIDE
 
 _STYLES = {
     Origin.USER: "bold green",
@@ -28,6 +29,8 @@ def explain_run(manifest: Path, sets: tuple[str, ...], *, as_json: bool = False)
     """
     run = resolve_manifest(manifest, sets)
     console = Console(soft_wrap=as_json)
+    if not console.is_terminal:
+        console = Console(width=WIDE)
     if as_json:
         console.print_json(run.model_dump_json())
         return
