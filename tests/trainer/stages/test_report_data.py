@@ -1,6 +1,7 @@
 """What is gathered for the report."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,19 @@ def test_the_worst_come_first_and_the_right_ones_not_at_all(tmp_path: Path) -> N
     assert [example.key for example in worst(one, Scoring(), 1, AudioBudget()).examples] == ["c"]
     assert found.examples[0].clip.uri.startswith("data:audio/")
     assert found.examples[0].language == "en"
+
+
+def test_a_garbled_sentence_is_worse_than_a_wrong_letter(tmp_path: Path) -> None:
+    one = evaluated(tmp_path, {"letter": "xy", "sentence": "x"})
+    texts = {"letter": "a", "sentence": "a long sentence"}
+    utterances = [replace(utterance, target=texts[utterance.key]) for utterance in one.set.utterances]
+    scores = {ModelName.FINETUNED: score(texts, one.transcripts[ModelName.FINETUNED])}
+    one = replace(one, set=replace(one.set, utterances=utterances), scores=scores)
+    assert scores[ModelName.FINETUNED].utterances["letter"].rate == 200.0
+    assert [example.key for example in worst(one, Scoring(), 2, AudioBudget()).examples] == [
+        "sentence",
+        "letter",
+    ]
 
 
 def test_the_base_models_words_stand_beside(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,12 +58,12 @@ class EvaluateStage:
         page = context.directory / _REPORT
         page.parent.mkdir(exist_ok=True)
         page.write_text(build_report(data), encoding="utf-8")
+        shutil.rmtree(context.directory / _DECODED)
         hypotheses = {f"hypotheses/{one.name}": _hypotheses(one.name) for one in sets}
         return StageResult(
             outputs={"results": "results.json", "report": _REPORT, **hypotheses},
             metrics=results.metrics(),
             details=json.loads(document),
-            exclude=[_DECODED],
         )
 
 

@@ -35,6 +35,7 @@ from asrtune_trainer.stages.test_sets import Evaluated
 from asrtune_trainer.train.gang import detect_device
 
 _REJECT_EXAMPLES = 3
+_UNITS = 10
 
 
 def gather(
@@ -80,13 +81,20 @@ def gather(
 
 
 def worst(one: Evaluated, scoring: Scoring, number: int, budget: AudioBudget) -> SetExamples:
-    """The utterances with the highest error rates of the fine-tuned model, or of the only one."""
+    """The worst utterances of the fine-tuned model, or of the only one.
+
+    By plain error rate they would be single letters and digits, of which nobody learns anything: `_UNITS` more
+    units without an error are counted to each.
+    """
     judged = ModelName.FINETUNED if ModelName.FINETUNED in one.scores else ModelName.BASE
     scores = one.scores[judged].utterances
+
+    def badness(utterance: Utterance) -> float:
+        counts = scores[utterance.key]
+        return counts.edits / (counts.reference_length + _UNITS)
+
     wrong = [utterance for utterance in one.set.utterances if scores[utterance.key].edits]
-    wrong.sort(
-        key=lambda utterance: (-scores[utterance.key].rate, -scores[utterance.key].edits, utterance.key)
-    )
+    wrong.sort(key=lambda utterance: (-badness(utterance), utterance.key))
     examples = [_example(utterance, one, scoring, budget) for utterance in wrong[:number]]
     return SetExamples(one.set.name, judged, examples)
 
