@@ -63,10 +63,12 @@ class _Keep(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.send_response(500 if self.server.failures > 0 else 200)
-        self.end_headers()
+        status = 500 if self.server.failures > 0 else 200
         self.server.failures -= 1
+        # Kept before it is answered: who has the answer may count on it.
         self.server.pushes.put(Push(self.command, self.path, body))
+        self.send_response(status)
+        self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass
