@@ -186,7 +186,7 @@ ACCEPTED: dict[str, Mapping[str, Any]] = {
     "s3": {"data.train.0.uri": "s3://bucket/a/b.jsonl", "output.uri": "s3://bucket"},
     "file": {"data.train.0.uri": "file:///data/a.jsonl"},
     "colon-in-path": {"data.train.0.uri": "data/10:30.jsonl"},
-    "override-half-a-range": override("simulate", snrDbMin="30"),
+    "override-half-a-range": override("simulate", snrDbMin="20"),
     "override-with-type": {"recipe.overrides": [{"name": "train", "type": "Train", "train": {}}]},
     "decimals": override("train", learningRate="5E-5", weightDecay="0", gradientClip="1.50"),
     "unset-by-null": override("train", maxSteps=None, learningRate=None),

@@ -9,6 +9,7 @@ from asrtune_api.finetune import ASRFinetune
 from asrtune_api.runspec import RunSpec
 from asrtune_api.stages import (
     PARAMS,
+    SimulateParams,
     StageOverride,
     StageSpec,
     StageType,
@@ -123,3 +124,8 @@ def test_null_in_a_file_is_not_said() -> None:
 def test_value_that_the_api_server_would_refuse_is_refused(params: dict[str, object], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         train(**params)
+
+
+def test_half_a_range_is_not_judged_by_the_default_of_the_other_half() -> None:
+    """A preset may raise the other half; only the merged values count."""
+    assert SimulateParams.model_validate({"snrDbMin": "30"}).snr_db_max == 25
