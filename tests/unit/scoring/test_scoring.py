@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from asrtune_api.errors import InternalStageError
@@ -18,7 +18,7 @@ from asrtune_trainer.scoring import (
     score,
 )
 
-TEXT = st.text(alphabet="ab c你好。', A\u0301é<|>", max_size=12)
+TEXT = st.text(alphabet="ab c你好。', A\u0301é<|>＜｜＞ǰ", max_size=12)
 UNITS = st.lists(st.sampled_from(["a", "b", "你", "word"]), max_size=9)
 
 
@@ -56,6 +56,8 @@ def test_alignment_spells_both_texts_and_agrees_with_the_counts(
     assert any(span.kind is not SpanKind.EQUAL for span in spans) == (edits > 0)
 
 
+@example("c'\u0301", Scoring(ignore_case=False))
+@example("＜｜zh｜＞", Scoring(ignore_punctuation=False))
 @given(TEXT, st.builds(Scoring, st.sampled_from(list(ErrorUnit)), st.booleans(), st.booleans()))
 def test_normalising_twice_changes_nothing(text: str, scoring: Scoring) -> None:
     assert scoring.clean(scoring.clean(text)) == scoring.clean(text)

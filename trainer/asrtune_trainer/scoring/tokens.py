@@ -58,14 +58,14 @@ class Scoring:
 
     def clean(self, text: str) -> str:
         """Normalise without cutting: tags out, NFKC, case and punctuation as asked, single spaces."""
+        text = unicodedata.normalize("NFKC", text)  # first: full-width tags are tags, too
         text = _UNKNOWN_TOKEN.sub(UNKNOWN, _RICH_TAG.sub(" ", text))
         if self.ignore_case:
-            # Case folding may undo NFKC; the second pass makes the result stable.
-            text = unicodedata.normalize("NFKC", text).casefold()
-        text = unicodedata.normalize("NFKC", text)
+            text = text.casefold()
         if self.ignore_punctuation:
             text = "".join(map(_without_punctuation, text))
-        return " ".join(text.split())
+        # Case folding decomposes, and what stood around an apostrophe may compose.
+        return " ".join(unicodedata.normalize("NFKC", text).split())
 
     def tokens(self, text: str) -> Tokens:
         """Cut a transcript into units."""
