@@ -18,6 +18,7 @@ import torch
 from asrtune_api.errors import AsrtuneError
 from asrtune_api.stages import ExportParams, StageSpec, StageType, WeightFormat
 from asrtune_trainer.data.audio import load_audio
+from asrtune_trainer.data.cache import AudioCache
 from asrtune_trainer.data.utterance import Utterance, read_utterances
 from asrtune_trainer.models.base import SpeechModel
 from asrtune_trainer.models.load import load_model
@@ -63,9 +64,9 @@ class ExportStage:
         shutil.rmtree(directory, ignore_errors=True)
         model.export(directory, weights, half=params.weights is WeightFormat.FP16)
         context.stop.check()
-        chosen = list(
-            islice(read_utterances(context.latest("validation").path("validation")), params.verify_utterances)
-        )
+        validation = read_utterances(context.latest("validation").path("validation"))
+        cache = AudioCache(context.scratch, context.stores)
+        chosen = cache.localise(list(islice(validation, params.verify_utterances)))
         if chosen:
             model = load_model(directory, device=torch.device("cpu"), seed=context.run.seed)
             self._prove(context, model, directory, chosen)

@@ -131,3 +131,8 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def used_memory(device: torch.device) -> int | None:
+    """Memory allocated on the GPU now, in bytes; None on the CPU."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else None

@@ -13,7 +13,7 @@ from asrtune_trainer.telemetry.events import Checkpointed, Telemetry, TrainStep,
 from asrtune_trainer.train.feed import Loaded
 from asrtune_trainer.train.gang import Gang
 from asrtune_trainer.train.history import History
-from asrtune_trainer.train.meter import Reading, peak_memory
+from asrtune_trainer.train.meter import Reading, peak_memory, used_memory
 from asrtune_trainer.train.progress import Progress
 from asrtune_trainer.train.schedule import LearningRate
 from asrtune_trainer.train.validate import Validation
@@ -62,6 +62,7 @@ class Reporter:
             utterances_per_second=self.gang.world * reading.utterances / reading.seconds,
             audio_seconds_per_second=self.gang.world * reading.audio_seconds / reading.seconds,
             memory_bytes=peak_memory(self.gang.device),
+            memory_used_bytes=used_memory(self.gang.device),
             skipped_steps=progress.skipped,
             padding_percent=self.batching.padding_percent(seen),
         )
