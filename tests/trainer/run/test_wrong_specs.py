@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+
 from tools.ports import free_port
 from tools.project import make_project
 
@@ -84,7 +85,7 @@ def test_a_list_that_is_not_there(project):
 
 
 def test_an_unknown_stage_to_start_at(project):
-    assert_told(project.run("--start-at", "trian"), 78, "startAt", "trian", "train")
+    assert_told(project.run("--start-at", "trian"), 78, "--start-at", "trian", 'Did you mean "train"?')
 
 
 @pytest.mark.s3
@@ -101,7 +102,7 @@ def test_wrong_credentials(project, s3_server, bucket):
     project.spec["storage"] = {"endpoint": s3_server.endpoint, "region": "us-east-1"}
     project.write()
     wrong = {**keys(s3_server), "AWS_SECRET_ACCESS_KEY": "wrong"}
-    assert_told(project.run(environment=wrong), 69, f"s3://{bucket}", "AWS_SECRET_ACCESS_KEY")
+    assert_told(project.run(environment=wrong), 69, f"s3://{bucket}", "denied access", "secret")
 
 
 def test_an_unreachable_endpoint(project):

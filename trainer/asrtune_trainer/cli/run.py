@@ -6,11 +6,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from asrtune_api.load import load_finetune
 from rich.console import Console
 
+from asrtune_api.errors import SpecInvalidError
+from asrtune_api.load import load_finetune
 from asrtune_api.resolve import resolve
 from asrtune_api.runspec import RunSpec
+from asrtune_api.suggest import did_you_mean
 from asrtune_trainer.cli.failing import Termination
 from asrtune_trainer.stages.chain import Chain
 from asrtune_trainer.stages.ledger import ledger
@@ -50,10 +52,7 @@ def run_chain(options: RunOptions, termination: Termination) -> None:
     Raises:
         AsrtuneError: as the spec and the stages say.
     """
-    sets = list(options.sets)
-    sets += [f"startAt={options.start_at}"] if options.start_at else []
-    sets += [f"stopAfter={options.stop_after}"] if options.stop_after else []
-    run = resolve_manifest(options.manifest, tuple(sets))
+    run = _cut(resolve_manifest(options.manifest, options.sets), options)
     workdir = (options.workdir or default_workdir()).absolute()
     workspace = Workspace.open(run.output, workdir, stores_of(run.storage))
     console = Console()
@@ -68,6 +67,28 @@ def run_chain(options: RunOptions, termination: Termination) -> None:
         workspace.write("ledger.json", ledger(run, chain.manifests))
     termination.results = chain.results()
     summarise(console, chain)
+
+
+def _cut(run: RunSpec, options: RunOptions) -> RunSpec:
+    """The run with the command line's startAt and stopAfter.
+
+    Raises:
+        SpecInvalidError: if there is no such stage, or the first comes after the last.
+    """
+    names = [stage.name for stage in run.stages]
+    for option, name in (("--start-at", options.start_at), ("--stop-after", options.stop_after)):
+        if name is not None and name not in names:
+            raise SpecInvalidError(
+                f'there is no stage "{name}".', where=option, remedy=did_you_mean(name, names, what="stages")
+            )
+    start, stop = options.start_at or run.start_at, options.stop_after or run.stop_after
+    if start and stop and names.index(start) > names.index(stop):
+        raise SpecInvalidError(
+            f"nothing would run: {start} comes after {stop}.",
+            where="--start-at",
+            remedy=f"The chain is {', '.join(names)}.",
+        )
+    return run.model_copy(update={"start_at": start, "stop_after": stop})
 
 
 def default_workdir() -> Path:

@@ -37,4 +37,4 @@ class Mirror:
             self._storage.delete(self._remote(path))
 
     def _remote(self, path: Path) -> str:
-        return join_uri(self._uri, path.relative_to(self._directory).as_posix())
+        return join_uri(self._uri, *path.relative_to(self._directory).parts)
