@@ -1,5 +1,7 @@
 """Which checkpoints are the best, and when patience ends."""
 
+import math
+
 from asrtune_api.stages import Metric, SelectionParams
 from asrtune_trainer.train.progress import Judged, Progress
 
@@ -36,3 +38,21 @@ def test_patience_counts_validations_without_a_new_best():
     assert not judged(30, 20, 25, 19).out_of_patience(selection)
     assert not judged(30, 20, 25, 21).out_of_patience(SelectionParams())
     assert judged(30, 20, 20, 20).out_of_patience(selection)
+
+
+def test_what_is_not_finite_is_never_the_best():
+    progress = judged(None, None, None)
+    progress.judged[2].loss = float("nan")
+    selection = SelectionParams(metric=Metric.LOSS, patience=2)
+    assert [one.step for one in progress.best(selection)] == [20, 10, 30]
+    progress.judged[0].loss = float("nan")
+    assert progress.best(selection)[0].step == 20
+    assert not progress.out_of_patience(selection)
+
+
+def test_a_loss_that_is_not_finite_survives_a_checkpoint():
+    progress = judged(None, None)
+    progress.judged[0].loss, progress.judged[1].loss = float("nan"), float("inf")
+    back = Progress.model_validate_json(progress.model_dump_json())
+    assert math.isnan(back.judged[0].loss)
+    assert math.isinf(back.judged[1].loss)

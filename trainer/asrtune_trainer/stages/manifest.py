@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from asrtune_api.stages import StageSpec, semantic_params
 from asrtune_trainer.stages.base import Finished, StageResult
@@ -29,6 +29,9 @@ class ManifestFile(BaseModel):
 
 class StageManifest(BaseModel):
     """What proves that a stage is finished. Written last."""
+
+    # As null, a metric that is not finite could not be read back, and the stage would be repeated for ever.
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     stage: str
     type: str

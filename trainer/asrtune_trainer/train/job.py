@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from asrtune_api.runspec import RunSpec
 from asrtune_api.stages import TrainParams
@@ -33,6 +33,8 @@ class TrainJob(BaseModel):
 
 class TrainSummary(BaseModel):
     """What a training gang leaves, beside its files."""
+
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     steps: int
     epochs: int

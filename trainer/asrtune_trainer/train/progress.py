@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+import math
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from asrtune_api.stages import Metric, SelectionParams
 
 
 class Judged(BaseModel):
     """A validated checkpoint."""
+
+    # Pydantic writes NaN as null and then refuses to read it: the whole checkpoint would count as damaged.
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     step: int
     epoch: int
@@ -18,12 +23,12 @@ class Judged(BaseModel):
     """Percent."""
 
     def badness(self, metric: Metric) -> float:
-        """Smaller is better. Where the wished metric was not measured, the loss decides."""
+        """Smaller is better; what is not finite is worst. Where the wished metric was not measured, the loss decides."""
         if metric is Metric.CER and self.cer is not None:
             return self.cer
         if metric is Metric.ACCURACY and self.accuracy is not None:
-            return -self.accuracy
-        return self.loss
+            return -self.accuracy if math.isfinite(self.accuracy) else math.inf
+        return self.loss if math.isfinite(self.loss) else math.inf
 
 
 class Progress(BaseModel):
