@@ -51,6 +51,7 @@ def make_job(
     utterances: int = 24,
     processes: int = 1,
     every_steps: int = 500,
+    length: tuple[int, int] = (3, 8),
     model_changes: dict[str, Any] | None = None,
     **params: Any,
 ) -> TrainJob:
@@ -58,7 +59,7 @@ def make_job(
     model = root / "model"
     if not model.exists():
         make_tiny_model(family, model, **(model_changes or {}))
-        corpus = make_corpus(root / "audio", utterances)
+        corpus = make_corpus(root / "audio", utterances, length=length)
         write_utterances(root / "train.jsonl", corpus)
         write_utterances(root / "validation.jsonl", corpus[:6])
     decided = TrainParams.model_validate({**PARAMS, **params})
