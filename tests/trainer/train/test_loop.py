@@ -1,5 +1,7 @@
 """The loop on tiny models of each family: it learns, repeats itself exactly, and skips what is not finite."""
 
+import json
+
 import pytest
 import torch
 
@@ -62,6 +64,22 @@ def test_stopped_and_resumed_is_as_undisturbed(family, looks, tmp_path):
     ]
     history = (again.directory / "history.jsonl").read_text().count('"TrainStep"')
     assert history == summary.steps
+
+
+def test_a_stop_where_a_validation_is_due_only_puts_it_off(tmp_path):
+    validations = []
+    for name, looks in (("whole", 10**6), ("parts", 3)):
+        root = tmp_path / name
+        root.mkdir()
+        job = make_job(root, validation={"everySteps": 2, "decodeUtterances": 4})
+        if name == "parts":
+            with pytest.raises(InterruptedRunError, match=f"after step {looks + 1};"):
+                train_here(job, StopAfter(looks))
+        summary, _ = train_here(job)
+        history = map(json.loads, (job.directory / "history.jsonl").read_text().splitlines())
+        validations.append([(one["step"], one["cer"]) for one in history if one["event"] == "Validated"])
+        validations.append(summary)
+    assert validations[:2] == validations[2:]
 
 
 def test_accumulating_is_a_larger_batch(tmp_path):

@@ -61,6 +61,8 @@ class Trainer:
             DivergedError: more steps than allowed had to be skipped.
         """
         self.meter = Meter(self.gang.device)
+        if self._owes_validation():
+            self._judge()
         while not self._finished():
             for step in self._epoch():
                 self._train(step)
@@ -83,6 +85,12 @@ class Trainer:
             or self.progress.epoch >= self.params.epochs
             or self.progress.out_of_patience(self.params.selection)
         )
+
+    def _owes_validation(self) -> bool:
+        """A run that was stopped after a step with a validation has left without it."""
+        every, progress = self.params.validation.every_steps, self.progress
+        judged = bool(progress.judged) and progress.judged[-1].step == progress.step
+        return every is not None and progress.step > 0 and progress.step % every == 0 and not judged
 
     def _epoch(self) -> Iterator[list[Loaded]]:
         """What is left of the current epoch."""

@@ -23,12 +23,13 @@ class Judged(BaseModel):
     """Percent."""
 
     def badness(self, metric: Metric) -> float:
-        """Smaller is better; what is not finite is worst. Where the wished metric was not measured, the loss decides."""
+        """Smaller is better; not finite is worst. Where the wished metric was not measured, the loss decides."""
+        value = self.loss
         if metric is Metric.CER and self.cer is not None:
-            return self.cer
-        if metric is Metric.ACCURACY and self.accuracy is not None:
-            return -self.accuracy if math.isfinite(self.accuracy) else math.inf
-        return self.loss if math.isfinite(self.loss) else math.inf
+            value = self.cer
+        elif metric is Metric.ACCURACY and self.accuracy is not None:
+            value = -self.accuracy
+        return value if math.isfinite(value) else math.inf
 
 
 class Progress(BaseModel):
