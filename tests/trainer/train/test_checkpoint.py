@@ -18,10 +18,13 @@ from asrtune_trainer.train.progress import Progress
 
 class Mirror:
     def __init__(self):
-        self.published, self.forgotten = [], []
+        self.published, self.rewritten, self.forgotten = [], [], []
 
     def publish(self, path):
         self.published.append((path.name, sorted(file.name for file in path.iterdir())))
+
+    def rewrite(self, path):
+        self.rewritten.append(f"{path.parent.name}/{path.name}")
 
     def forget(self, path):
         self.forgotten.append(path.name)
@@ -34,7 +37,13 @@ def mirror():
 
 @pytest.fixture
 def checkpoints(tmp_path, mirror):
-    made = Checkpoints(tmp_path / "checkpoints", keep_last=2, mirror=mirror.publish, forget=mirror.forget)
+    made = Checkpoints(
+        tmp_path / "checkpoints",
+        keep_last=2,
+        mirror=mirror.publish,
+        rewrite=mirror.rewrite,
+        forget=mirror.forget,
+    )
     yield made
     made.close()
 
@@ -72,7 +81,11 @@ def test_only_the_last_and_the_best_stay(checkpoints, tmp_path, mirror):
     assert steps(tmp_path) == [20, 40, 50]
     assert sorted(file.name for file in checkpoints.path(20).iterdir()) == ["manifest.json", "model.pt"]
     assert verify(checkpoints.path(20)) is not None
-    assert mirror.forgotten == ["step-10", "step-30"]
+    assert mirror.forgotten == ["step-10", "optimizer.pt", "ranks.pt", "step-30"]
+    assert [name for name, _ in mirror.published].count("step-20") == 1, (
+        "its copy is never without a manifest"
+    )
+    assert mirror.rewritten == ["step-20/manifest.json"]
     checkpoints.keep_only({20, 50})
     assert steps(tmp_path) == [20, 50]
     assert checkpoints.latest() is None
@@ -105,6 +118,17 @@ def test_a_stale_later_checkpoint_does_not_push_out_new_ones(checkpoints, tmp_pa
     assert checkpoints.latest() is None  # 10 had been pruned
     save(checkpoints, 10)
     assert checkpoints.latest().progress.step == 10
+
+
+def test_weights_alone_do_not_push_out_new_checkpoints(checkpoints, tmp_path):
+    for step in (10, 20, 30, 40):
+        save(checkpoints, step, keep={20})
+    for step in (30, 40):
+        (checkpoints.path(step) / "model.pt").write_bytes(b"x")
+    assert checkpoints.latest() is None
+    for step in (5, 8, 11):
+        save(checkpoints, step)
+    assert steps(tmp_path) == [8, 11]
 
 
 def test_what_went_wrong_in_the_background_is_raised(checkpoints, tmp_path):

@@ -32,7 +32,7 @@ class Mirror:
             self._storage.upload(path, self._remote(path))
 
     def forget(self, path: Path) -> None:
-        """Delete the copy of a directory."""
+        """Delete the copy of a directory or file."""
         if self._storage is not None:
             self._storage.delete(self._remote(path))
 

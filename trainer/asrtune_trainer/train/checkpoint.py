@@ -99,7 +99,8 @@ class Checkpoints:
         directory: where they lie.
         keep_last: resumable ones to keep.
         mirror: called with each complete checkpoint's directory, to upload it.
-        forget: called with each directory that was removed or made smaller.
+        rewrite: called with each single file that was written anew.
+        forget: called with each directory or file that was removed.
     """
 
     def __init__(
@@ -108,11 +109,13 @@ class Checkpoints:
         *,
         keep_last: int,
         mirror: Callable[[Path], None],
+        rewrite: Callable[[Path], None],
         forget: Callable[[Path], None],
     ) -> None:
         self._directory = directory
         self._keep_last = keep_last
         self._mirror = mirror
+        self._rewrite = rewrite
         self._forget = forget
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[float] | None = None
@@ -150,19 +153,18 @@ class Checkpoints:
             self._writer.shutdown()
 
     def latest(self) -> TrainingState | None:
-        """The newest complete, resumable checkpoint. Newer, damaged ones are removed: they would count as kept."""
+        """The newest complete, resumable checkpoint. All newer ones are removed: they would count as the last."""
         for path in sorted(self._steps(), key=_step_of, reverse=True):
             manifest = verify(path)
-            if manifest is None:
-                shutil.rmtree(path)
-                self._forget(path)
-            elif OPTIMIZER in manifest.files:
+            if manifest is not None and OPTIMIZER in manifest.files:
                 return TrainingState(
                     weights=load_tensors(path / WEIGHTS),
                     optimizer=load_tensors(path / OPTIMIZER),
                     ranks=load_tensors(path / RANKS),
                     progress=manifest.progress,
                 )
+            shutil.rmtree(path)
+            self._forget(path)
         return None
 
     def keep_only(self, keep: set[int]) -> None:
@@ -196,9 +198,21 @@ class Checkpoints:
             if _step_of(path) not in keep:
                 shutil.rmtree(path)
                 self._forget(path)
-            elif (path / OPTIMIZER).exists():
-                _drop_resume_part(path)
-                self._mirror(path)
+            elif any((path / name).exists() for name in _RESUME_ONLY):
+                self._drop_resume_part(path)
+
+    def _drop_resume_part(self, path: Path) -> None:
+        """Leave the weights alone; the manifest shrinks first, so that the rest is never missed.
+
+        The copy elsewhere too: uploading it again would take long, and leave it without a manifest meanwhile.
+        """
+        manifest = CheckpointManifest.model_validate_json((path / MANIFEST).read_bytes())
+        files = {name: file for name, file in manifest.files.items() if name not in _RESUME_ONLY}
+        _write_manifest(path, manifest.model_copy(update={"files": files}))
+        self._rewrite(path / MANIFEST)
+        for name in _RESUME_ONLY:
+            self._forget(path / name)
+            (path / name).unlink(missing_ok=True)
 
 
 def verify(path: Path) -> CheckpointManifest | None:
@@ -217,15 +231,6 @@ def verify(path: Path) -> CheckpointManifest | None:
 def load_tensors(path: Path) -> Any:
     """Read a file of tensors and plain values; code in it is never run."""
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _drop_resume_part(path: Path) -> None:
-    """Leave the weights alone; the manifest shrinks first, so that the rest is never missed."""
-    manifest = CheckpointManifest.model_validate_json((path / MANIFEST).read_bytes())
-    files = {name: file for name, file in manifest.files.items() if name not in _RESUME_ONLY}
-    _write_manifest(path, manifest.model_copy(update={"files": files}))
-    for name in _RESUME_ONLY:
-        (path / name).unlink(missing_ok=True)
 
 
 def _save(path: Path, value: Any) -> CheckpointFile:

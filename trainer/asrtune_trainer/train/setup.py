@@ -66,6 +66,7 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
         job.directory / "checkpoints",
         keep_last=job.run.checkpoint.keep_last,
         mirror=mirror.publish,
+        rewrite=mirror.write,
         forget=mirror.forget,
     )
     state = gang.tell(None if fresh or not gang.leads else checkpoints.latest())
