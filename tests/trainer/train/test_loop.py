@@ -82,6 +82,19 @@ def test_a_stop_where_a_validation_is_due_only_puts_it_off(tmp_path):
     assert validations[:2] == validations[2:]
 
 
+@pytest.mark.parametrize("harm", [False, True])
+def test_what_was_trained_to_the_end_is_not_trained_again(harm, tmp_path):
+    job = make_job(tmp_path)
+    summary, _ = train_here(job)
+    weights = final_weights(job, summary)
+    if harm:
+        (job.directory / summary.checkpoints[0]).write_bytes(b"x")
+    again, recorder = train_here(job)  # as after a kill before the stage's manifest was written
+    assert again == summary
+    assert bool(recorder.of(TrainStep)) is harm
+    assert same(weights, final_weights(job, again))
+
+
 def test_accumulating_is_a_larger_batch(tmp_path):
     job = make_job(tmp_path, accumulate=3, epochs=1)
     summary, recorder = train_here(job)

@@ -49,3 +49,8 @@ class TrainSummary(BaseModel):
     total_parameters: int
     rejected: list[str]
     """Keys of training utterances that are larger than a batch."""
+
+    @property
+    def best_steps(self) -> set[int]:
+        """Steps of the best checkpoints."""
+        return {int(Path(path).parent.name.removeprefix("step-")) for path in self.checkpoints}

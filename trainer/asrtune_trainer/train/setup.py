@@ -62,13 +62,7 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
     frozen = _freeze(model, feed, batching, params, gang)
     schedule = LearningRate.of(params, _total_steps(batching, params))
     fresh = not any((job.directory / "checkpoints").glob("step-*"))
-    checkpoints = Checkpoints(
-        job.directory / "checkpoints",
-        keep_last=job.run.checkpoint.keep_last,
-        mirror=mirror.publish,
-        rewrite=mirror.write,
-        forget=mirror.forget,
-    )
+    checkpoints = open_checkpoints(job, mirror)
     state = gang.tell(None if fresh or not gang.leads else checkpoints.latest())
     history = (
         History(job.directory / "history.jsonl", state.progress.step if state else 0) if gang.leads else None
@@ -103,6 +97,17 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
         resume(trainer, state)
         telemetry.emit(Note(job.stage, f"goes on after step {state.progress.step} of {schedule.total}"))
     return Setup(trainer, checkpoints, frozen, rejected)
+
+
+def open_checkpoints(job: TrainJob, mirror: Mirror) -> Checkpoints:
+    """The checkpoints of a job, copied to its output URI."""
+    return Checkpoints(
+        job.directory / "checkpoints",
+        keep_last=job.run.checkpoint.keep_last,
+        mirror=mirror.publish,
+        rewrite=mirror.write,
+        forget=mirror.forget,
+    )
 
 
 def _feed(model: SpeechModel, utterances: Sequence[Utterance], params: TrainParams, gang: Gang) -> Feed:

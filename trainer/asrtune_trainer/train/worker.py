@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import traceback
+from contextlib import closing
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 
@@ -19,12 +20,16 @@ from asrtune_api.errors import ExitCode
 from asrtune_trainer.faults import Failure, as_asrtune_error
 from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal, stop_on_signals
+from asrtune_trainer.storage.atomic import staged_file
 from asrtune_trainer.storage.run import stores_of
 from asrtune_trainer.telemetry.events import Event, Silent, Telemetry
 from asrtune_trainer.telemetry.wire import to_json
+from asrtune_trainer.train.checkpoint import verify
 from asrtune_trainer.train.gang import Gang, join_gang
 from asrtune_trainer.train.job import TrainJob, TrainSummary
-from asrtune_trainer.train.setup import Setup, set_up
+from asrtune_trainer.train.setup import Setup, open_checkpoints, set_up
+
+TRAINED = "trained.json"
 
 
 class Outcome(BaseModel):
@@ -38,20 +43,45 @@ class Outcome(BaseModel):
 def train(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop: StopSignal) -> TrainSummary:
     """Train to the end and leave only the best checkpoints.
 
+    Where an earlier attempt came to the end, but the stage was not finished (its upload takes a while, and nothing
+    that is left can be gone on from), that attempt's result is taken.
+
     Raises:
         AsrtuneError: as the trainer and its parts say.
     """
+    earlier: TrainSummary | None = gang.tell(_earlier(job) if gang.leads else None)
+    if earlier is not None:
+        if gang.leads:
+            with closing(open_checkpoints(job, mirror)) as checkpoints:
+                checkpoints.keep_only(earlier.best_steps)
+        return earlier
     ready = set_up(job, gang, telemetry, mirror, stop)
     try:
         ready.trainer.run()
+        summary = _summary(job, ready)
         if gang.leads:
-            ready.checkpoints.keep_only(
-                {one.step for one in ready.trainer.progress.best(job.params.selection)}
-            )
+            _write(job.directory / TRAINED, summary, mirror)
+            ready.checkpoints.keep_only(summary.best_steps)
     finally:
         ready.checkpoints.close()
     gang.wait()
-    return _summary(job, ready)
+    return summary
+
+
+def _write(path: Path, summary: TrainSummary, mirror: Mirror) -> None:
+    with staged_file(path) as stream:
+        stream.write(summary.model_dump_json().encode())
+    mirror.write(path)
+
+
+def _earlier(job: TrainJob) -> TrainSummary | None:
+    """What an earlier attempt wrote at its end, if its checkpoints are whole."""
+    try:
+        summary = TrainSummary.model_validate_json((job.directory / TRAINED).read_bytes())
+    except (OSError, ValueError):
+        return None
+    whole = all(verify((job.directory / path).parent) is not None for path in summary.checkpoints)
+    return summary if whole else None
 
 
 def _summary(job: TrainJob, ready: Setup) -> TrainSummary:
