@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -25,6 +25,10 @@ class Loaded:
     utterances: int
     audio_seconds: float
     indices: Indices
+
+    def pin_memory(self) -> Loaded:
+        """The same with its batch in pinned memory; the loader looks for this name, and would pin nothing else."""
+        return replace(self, batch={name: tensor.pin_memory() for name, tensor in self.batch.items()})
 
 
 class _Batches(Dataset[Loaded]):
