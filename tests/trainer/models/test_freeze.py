@@ -128,3 +128,26 @@ def test_looking_for_them_changes_nothing(model: SpeechModel, samples: Samples) 
     assert all(torch.equal(value, state[key]) for key, value in model.module.state_dict().items())
     assert all(one.grad is gradients[name] for name, one in model.module.named_parameters())
     assert not model.module.training
+
+
+class _Positions(torch.nn.Module):
+    """Keeps its table, as FunASR's position encodings of Transformer and Conformer encoders do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 4)
+        self.table = torch.zeros(0, 4)
+
+    def forward(self, length: int) -> torch.Tensor:
+        if len(self.table) < length:
+            self.table = torch.ones(length, 4)
+        result: torch.Tensor = self.linear(self.table[:length])
+        return result
+
+
+def test_what_a_layer_keeps_from_decoding_can_be_trained_with() -> None:
+    layer = _Positions()
+    with evaluation_mode(layer):
+        assert not layer(9).requires_grad
+    torch.autograd.backward(layer(5).sum())
+    assert layer.linear.weight.grad is not None

@@ -90,7 +90,8 @@ def evaluation_mode(module: torch.nn.Module) -> Iterator[None]:
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
-        with torch.inference_mode():
+        # Not inference_mode: tables of positions that a layer keeps from here could not be trained with later.
+        with torch.no_grad():
             yield
     finally:
         for part, training in modes:
