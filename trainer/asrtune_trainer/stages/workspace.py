@@ -55,18 +55,31 @@ class Workspace:
             return None
 
     def fetch(self, manifest: StageManifest) -> None:
-        """Bring a finished stage's files here if they are not."""
+        """Bring a finished stage's files here if they are not.
+
+        Those of another attempt may have the same names and sizes: weights always do.
+        """
         directory = self.directory(manifest.stage)
-        if self.remote and not manifest.lies_in(directory):
+        path = directory / MANIFEST
+        here = parse_manifest(path.read_bytes()) if path.is_file() else None
+        same = here is not None and here.files == manifest.files and manifest.lies_in(directory)
+        if self.remote and not same:
             self.stores.of(self.output).fetch(self.uri(manifest.stage), directory)
 
     def begin(self, stage: str, fingerprint: str) -> Path:
-        """A directory for an attempt; what an earlier one with the same fingerprint left is kept, all else is gone."""
+        """A directory for an attempt; what an earlier one with the same fingerprint left is kept, all else is gone.
+
+        At the output URI too: another machine may have worked there with another fingerprint meanwhile.
+        """
         directory = self.directory(stage)
-        if self._attempt(directory / ATTEMPT) != fingerprint:
+        here = self._attempt(directory / ATTEMPT) == fingerprint
+        there = self.remote and self._attempt_there(stage) == fingerprint
+        if not here:
             shutil.rmtree(directory, ignore_errors=True)
-            if self.remote and not self._restore(stage, fingerprint):
-                self.stores.of(self.output).delete(self.uri(stage))
+        if there and not here:
+            self.stores.of(self.output).fetch(self.uri(stage), directory)
+        elif self.remote and not there:
+            self.stores.of(self.output).delete(self.uri(stage))
         (directory / MANIFEST).unlink(missing_ok=True)
         with staged_file(directory / ATTEMPT) as stream:
             stream.write(fingerprint.encode())
@@ -103,16 +116,12 @@ class Workspace:
                 ) from None
             yield
 
-    def _restore(self, stage: str, fingerprint: str) -> bool:
-        """Fetch what an attempt on another machine left, if it is of the same fingerprint."""
-        storage = self.stores.of(self.output)
+    def _attempt_there(self, stage: str) -> str | None:
+        """Fingerprint of the last attempt at the output URI."""
         try:
-            left = storage.read_bytes(join_uri(self.uri(stage), ATTEMPT)).decode()
+            return self.stores.of(self.output).read_bytes(join_uri(self.uri(stage), ATTEMPT)).decode()
         except ObjectMissingError:
-            return False
-        if left == fingerprint:
-            storage.fetch(self.uri(stage), self.directory(stage))
-        return left == fingerprint
+            return None
 
     @staticmethod
     def _attempt(path: Path) -> str | None:
