@@ -59,6 +59,11 @@ def as_asrtune_error(error: BaseException) -> AsrtuneError:
     """An expected failure as it is; memory, disk and unknown ones put into words."""
     if isinstance(error, AsrtuneError):
         return error
+    if isinstance(error, KeyboardInterrupt):
+        return InterruptedRunError(
+            "stopped at once; the running step is lost.",
+            remedy="Run the same command again: it goes on where it can.",
+        )
     # torch's own classes are told by name: importing torch to print an error would take seconds.
     names = {kind.__name__ for kind in type(error).__mro__}
     if isinstance(error, MemoryError) or "OutOfMemoryError" in names or "allocate memory" in str(error):

@@ -3,9 +3,12 @@
 import json
 import signal
 import time
+from contextlib import suppress
+from urllib.request import urlopen
 
 import pytest
 
+from tools.ports import free_port
 from tools.project import make_project
 
 
@@ -111,3 +114,33 @@ def test_a_second_process_is_kept_out(tmp_path):
     _, err = first.communicate(timeout=120)
     assert first.returncode == 75, err
     assert "a checkpoint is saved" in err
+
+
+def test_metrics_and_progress_are_served_while_it_runs(tmp_path):
+    project = make_project(tmp_path)
+    project.stage("train").update(epochs=1000)
+    project.write()
+    port = free_port()
+    process = project.start("--port", str(port))
+    found = ""
+    while "asrtune_train_loss" not in found:
+        assert process.poll() is None, process.communicate()
+        with suppress(OSError):
+            found = urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+        time.sleep(0.1)
+    progress = json.loads(urlopen(f"http://127.0.0.1:{port}/progress").read())
+    assert progress["stage"] == "train"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 75
+
+
+def test_another_seed_simulates_and_trains_anew(tmp_path):
+    project = make_project(tmp_path, chain=("Prepare", "Simulate", "Train"))
+    project.stage("simulate").update(workers=1)
+    project.stage("train").update(epochs=1)
+    project.write()
+    assert project.run().returncode == 0
+    before = seconds_and_stages(project)
+    assert project.run("--set", "seed=1").returncode == 0
+    assert repeated(before, seconds_and_stages(project)) == {"simulate", "train"}

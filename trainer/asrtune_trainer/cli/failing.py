@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from asrtune_api.termination import TerminationMessage
 from rich.console import Console
 
 from asrtune_api.errors import AsrtuneError, ExitCode
+from asrtune_api.termination import TerminationMessage
 from asrtune_trainer.faults import as_asrtune_error
 
 
@@ -32,7 +32,7 @@ def guarded(log: Path | None) -> Iterator[Termination]:
     termination = Termination()
     try:
         yield termination
-    except Exception as problem:  # noqa: BLE001 (the last resort)
+    except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 (the last resort)
         error = as_asrtune_error(problem)
         _write(log, TerminationMessage.from_error(error, stage=termination.stage, step=termination.step))
         _show(error, _keep_traceback() if error.exit_code == ExitCode.INTERNAL else None)

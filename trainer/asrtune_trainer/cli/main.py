@@ -27,7 +27,8 @@ Sets = Annotated[
     typer.Option(
         "--set",
         metavar="PATH=VALUE",
-        help="Change a field of the spec, such as train.learningRate=1e-4 (a stage's) or output.uri=out. Repeatable.",
+        help="Change a field of the spec, such as train.learningRate=1e-4 (a stage's) or output.uri=out. "
+        "Paths start at the manifest's directory. Repeatable.",
     ),
 ]
 StartAt = Annotated[
@@ -43,6 +44,20 @@ Workdir = Annotated[
 TerminationLog = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write the end of the run there as one JSON object (for Kubernetes)."),
+]
+
+
+Port = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT",
+        min=0,
+        max=65535,
+        help="Serve /metrics and /progress on 127.0.0.1; 0 takes a free port.",
+    ),
+]
+PushGateway = Annotated[
+    str | None, typer.Option(metavar="URL", help="Push metrics to this Prometheus Pushgateway.")
 ]
 
 
@@ -63,9 +78,11 @@ def run(
     sets: Sets = None,
     workdir: Workdir = None,
     termination_log: TerminationLog = None,
+    port: Port = None,
+    push_gateway: PushGateway = None,
 ) -> None:
     """Run the chain of a manifest: what is finished and unchanged is skipped, what was interrupted goes on."""
-    options = RunOptions(manifest, tuple(sets or ()), start_at, stop_after, workdir)
+    options = RunOptions(manifest, tuple(sets or ()), start_at, stop_after, workdir, port, push_gateway)
     with guarded(termination_log) as termination:
         run_chain(options, termination)
 

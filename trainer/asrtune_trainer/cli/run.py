@@ -20,7 +20,7 @@ from asrtune_trainer.stages.manifest import StageManifest
 from asrtune_trainer.stages.stop import StopSignal, stop_on_signals
 from asrtune_trainer.stages.workspace import Workspace
 from asrtune_trainer.storage.run import stores_of
-from asrtune_trainer.telemetry.events import Scored
+from asrtune_trainer.telemetry.events import Scored, Silent
 from asrtune_trainer.telemetry.open import open_telemetry
 from asrtune_trainer.telemetry.summary import print_summary
 
@@ -34,6 +34,8 @@ class RunOptions:
     start_at: str | None
     stop_after: str | None
     workdir: Path | None
+    port: int | None
+    push_gateway: str | None
 
 
 def resolve_manifest(manifest: Path, sets: tuple[str, ...]) -> RunSpec:
@@ -58,19 +60,21 @@ def run_chain(options: RunOptions, termination: Termination) -> None:
     console = Console()
     with workspace.locked(), stop_on_signals(StopSignal()) as stop:
         workspace.write("run.json", run.model_dump_json(indent=1).encode())
-        with open_telemetry(run, workspace.root, rank=0, console=console) as telemetry:
-            chain = Chain(run, workspace, workdir / "cache", telemetry, stop)
-            try:
+        chain = Chain(run, workspace, workdir / "cache", Silent(), stop)
+        try:
+            with open_telemetry(run, workspace.root, rank=0, console=console) as telemetry:
+                chain.telemetry = telemetry
                 chain.walk()
-            finally:
-                termination.stage = chain.current
+        finally:
+            termination.stage = chain.current
+            workspace.keep("log.jsonl", "tensorboard")
         workspace.write("ledger.json", ledger(run, chain.manifests))
     termination.results = chain.results()
     summarise(console, chain)
 
 
 def _cut(run: RunSpec, options: RunOptions) -> RunSpec:
-    """The run with the command line's startAt and stopAfter.
+    """The run with the command line's startAt, stopAfter and telemetry.
 
     Raises:
         SpecInvalidError: if there is no such stage, or the first comes after the last.
@@ -88,7 +92,13 @@ def _cut(run: RunSpec, options: RunOptions) -> RunSpec:
             where="--start-at",
             remedy=f"The chain is {', '.join(names)}.",
         )
-    return run.model_copy(update={"start_at": start, "stop_after": stop})
+    telemetry = run.telemetry.model_copy(
+        update={
+            "port": run.telemetry.port if options.port is None else options.port,
+            "push_gateway": options.push_gateway or run.telemetry.push_gateway,
+        }
+    )
+    return run.model_copy(update={"start_at": start, "stop_after": stop, "telemetry": telemetry})
 
 
 def default_workdir() -> Path:

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from asrtune_api.errors import AsrtuneError
+from asrtune_api.errors import OutOfMemoryError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,7 +51,7 @@ class WorkerPool:
                     return
                 yield from running.popleft().result()
         except BrokenProcessPool as error:
-            raise AsrtuneError(
+            raise OutOfMemoryError(
                 "a process that reads audio died.",
                 remedy="Look for an out-of-memory kill; fewer workers need less memory.",
                 reason="WorkerDied",

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     NOT_FINITE = "NotFinite"
     SILENT = "Silent"
     TEXT_TOO_LONG = "TextTooLong"
+    LARGER_THAN_BATCH = "LargerThanBatch"
 
 
 REMEDIES: dict[Reason, str] = {
@@ -54,6 +55,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.NOT_FINITE: "Write the file again: it holds NaN or infinite samples.",
     Reason.SILENT: "Leave the line out: text on digital silence teaches the model to invent text.",
     Reason.TEXT_TOO_LONG: "Check that audio and text belong together: nobody speaks so fast.",
+    Reason.LARGER_THAN_BATCH: "Raise train.batch.size, or lower prepare.maxMilliseconds.",
 }
 """What to do about each, one sentence."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from asrtune_api.runspec import RunSpec
 from asrtune_trainer.stages.manifest import StageManifest
 
+SECONDS_AN_HOUR = 3600
 _PACKAGES = ("asrtune", "torch", "funasr", "numpy", "soundfile", "soxr", "kaldi-native-fbank")
 
 
@@ -40,5 +41,12 @@ def ledger(run: RunSpec, manifests: Mapping[str, StageManifest]) -> bytes:
     }
     gpus = run.gang.nodes * run.gang.gpus_per_node
     trained = sum(one.seconds for one in manifests.values() if one.type == "Train")
-    document = {"name": run.name, "seed": run.seed, "stages": stages, "gpuSeconds": gpus * trained}
+    document: dict[str, Any] = {
+        "name": run.name,
+        "seed": run.seed,
+        "stages": stages,
+        "gpuSeconds": gpus * trained,
+    }
+    if run.gpu_price_per_hour is not None:
+        document["cost"] = run.gpu_price_per_hour * gpus * trained / SECONDS_AN_HOUR
     return json.dumps(document, indent=1, ensure_ascii=False).encode()

@@ -67,8 +67,9 @@ class PrepareStage:
         return []
 
     def inputs(self, context: StageContext) -> Mapping[str, str]:
-        """A digest of each source: its list's content and its audio files' versions."""
-        return source_digests(_open(context), _cache(context))
+        """A digest of each source (its list's content and its audio files' versions), and what is allowed."""
+        allowed = {"maxRejectedPercent": str(context.run.data.max_rejected_percent)}
+        return {**source_digests(_open(context), _cache(context)), **allowed}
 
     def run(self, context: StageContext) -> StageResult:
         """Write the lists.

@@ -62,9 +62,9 @@ class SimulateStage:
             )
         return names[-1:]
 
-    def inputs(self, context: StageContext) -> Mapping[str, str]:  # noqa: ARG002  the protocol's
-        """Nothing that no stage made: Prepare's statistics hold a digest of all audio."""
-        return {}
+    def inputs(self, context: StageContext) -> Mapping[str, str]:
+        """The seed of the channels. Prepare's statistics hold a digest of all audio."""
+        return {"seed": str(context.run.seed)}
 
     def run(self, context: StageContext) -> StageResult:
         """Write the audio and the new lists. Files that an interrupted attempt has finished are kept.

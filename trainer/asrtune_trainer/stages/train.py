@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from asrtune_api.stages import StageSpec, StageType, TrainParams
+from asrtune_trainer.data.reasons import REMEDIES, Reason
 from asrtune_trainer.stages.base import StageContext, StageResult, last_of, need
 from asrtune_trainer.stages.model_input import base_model, model_digest
 from asrtune_trainer.telemetry.events import Note
@@ -49,6 +51,7 @@ class TrainStage:
             validation=context.latest("validation").path("validation"),
         )
         summary = launch(job, context.telemetry, context.mirror, context.stop)
+        _write_rejects(context.directory / "rejects.jsonl", summary)
         if summary.rejected:
             context.telemetry.emit(
                 Note(
@@ -66,6 +69,15 @@ def _weights(context: StageContext) -> Path | None:
     return trained[-1].path("model") if trained else None
 
 
+def _write_rejects(path: Path, summary: TrainSummary) -> None:
+    """Utterances that fit into no batch, with the remedy; an empty file where there is none."""
+    reason = Reason.LARGER_THAN_BATCH
+    lines = [
+        json.dumps({"key": key, "reason": reason, "remedy": REMEDIES[reason]}) for key in summary.rejected
+    ]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
 def _result(summary: TrainSummary) -> StageResult:
     metrics = {
         "steps": float(summary.steps),
@@ -78,6 +90,6 @@ def _result(summary: TrainSummary) -> StageResult:
         metrics["accuracy"] = summary.best_accuracy
     if summary.best_cer is not None:
         metrics["cer"] = summary.best_cer
-    outputs = {"model": summary.checkpoints[0], "history": "history.jsonl"}
+    outputs = {"model": summary.checkpoints[0], "history": "history.jsonl", "rejects": "rejects.jsonl"}
     outputs |= {f"checkpoint/{place}": path for place, path in enumerate(summary.checkpoints, start=1)}
     return StageResult(outputs=outputs, metrics=metrics, details=summary.model_dump())

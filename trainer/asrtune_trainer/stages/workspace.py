@@ -97,6 +97,17 @@ class Workspace:
         """Write a file of the run itself (run.json, ledger.json)."""
         self.stores.of(self.output).write_bytes(join_uri(self.output, name), data)
 
+    def keep(self, *names: str) -> None:
+        """Bring files and directories of the run itself (logs) to a remote output URI."""
+        if not self.remote:
+            return
+        storage = self.stores.of(self.output)
+        for name in names:
+            path = self.root / name
+            found = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
+            for one in found:
+                storage.upload(one, join_uri(self.output, *one.relative_to(self.root).parts))
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second run on this machine out.

@@ -11,6 +11,8 @@ import threading
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 
+import torch
+
 from asrtune_api.errors import AsrtuneError, InterruptedRunError, OutOfMemoryError, SpecInvalidError
 from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal
@@ -38,9 +40,27 @@ def launch(job: TrainJob, telemetry: Telemetry, mirror: Mirror, stop: StopSignal
             where="spec.resources.nodes",
             remedy="Run it with --set resources.nodes=1, or apply it to a cluster.",
         )
+    _check_devices(job)
     if gang.processes_per_node == 1:
         return train(job, Gang(0, 1, detect_device()), telemetry, mirror, stop)
     return _Gang(job, telemetry, stop).run()
+
+
+def _check_devices(job: TrainJob) -> None:
+    """A gang that asks for GPUs must find them; NCCL takes one process a GPU.
+
+    Raises:
+        SpecInvalidError: if there are fewer than asked for.
+    """
+    gang, there = job.run.gang, torch.cuda.device_count()
+    wanted = max(gang.gpus_per_node, gang.processes_per_node if there and gang.processes_per_node > 1 else 0)
+    if wanted > there:
+        raise SpecInvalidError(
+            f"{wanted} GPUs are asked for, but this machine shows {there}.",
+            where="spec.resources.gpusPerNode",
+            remedy=f"Run it with --set resources.gpusPerNode={there}, or check the driver and CUDA_VISIBLE_DEVICES.",
+            reason="DevicesMissing",
+        )
 
 
 class _Gang:

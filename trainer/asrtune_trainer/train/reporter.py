@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from asrtune_api.stages import TrainParams
+from asrtune_api.stages import Metric, TrainParams
 from asrtune_trainer.data.batching import Batching, Indices
-from asrtune_trainer.telemetry.events import Checkpointed, Telemetry, TrainStep, Validated
+from asrtune_trainer.telemetry.events import Checkpointed, Note, Telemetry, TrainStep, Validated
 from asrtune_trainer.train.feed import Loaded
 from asrtune_trainer.train.gang import Gang
 from asrtune_trainer.train.history import History
@@ -72,6 +72,9 @@ class Reporter:
     def validated(self, progress: Progress, found: Validation, *, best: bool) -> None:
         if self.history is None:
             return
+        if self.params.selection.metric is Metric.ACCURACY and found.accuracy is None:
+            message = "this model reports no accuracy: checkpoints are judged by the validation loss instead"
+            self.telemetry.emit(Note(self.stage, message, warning=True))
         event = Validated(
             self.stage,
             progress.epoch,
