@@ -1,6 +1,7 @@
 """Two processes by torchrun and gloo: one model on both ranks, uneven data, and a stop that both obey."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -11,10 +12,13 @@ import pytest
 import torch
 from torch import multiprocessing
 
+from asrtune_api.errors import DataInvalidError
+from asrtune_trainer.data.batching import Batching, Lengths
+from asrtune_trainer.data.utterance import read_utterances
 from tools.gang import rank_main
 from tools.ports import free_port
 from tools.project import Project, make_project
-from tools.training import make_job
+from tools.training import make_job, train_here
 
 PATIENCE = 200
 """Seconds after which something hangs."""
@@ -101,3 +105,18 @@ def test_a_gang_whose_launcher_was_killed_stops(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert list(project.output.glob("stages/train/checkpoints/step-*"))
+
+
+def test_what_ails_another_rank_is_told_not_that_it_is_gone(tmp_path):
+    job = make_job(tmp_path, processes=2)
+    utterances = list(read_utterances(job.train))
+    batching = Batching(Lengths.of(utterances, ["tiny"]), [100], job.params.batch, job.run.seed, 2)
+    known = {
+        *batching.epoch(0)[0][0],
+        *batching.epoch(0)[0][1],
+        *range(6),
+    }  # the first step's, and the validation's
+    lost = next(index for group in batching.epoch(0) for index in group[1] if index not in known)
+    Path(utterances[lost].source).unlink()
+    with pytest.raises(DataInvalidError, match=re.escape(utterances[lost].key)):
+        train_here(job)

@@ -1,11 +1,14 @@
 """The loop on tiny models of each family: it learns, repeats itself exactly, and skips what is not finite."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
 
 from asrtune_api.errors import DataInvalidError, DivergedError, InterruptedRunError, SpecInvalidError
+from asrtune_trainer.data.utterance import read_utterances
 from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.telemetry.events import Checkpointed, TrainStep, Validated
 from tools.training import final_weights, make_job, same, train_here
@@ -153,6 +156,15 @@ def test_no_training_data_is_told(tmp_path):
     job = make_job(tmp_path)
     job.train.write_text("")
     with pytest.raises(DataInvalidError, match="no training utterance"):
+        train_here(job)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_audio_that_went_away_is_told(workers, tmp_path):
+    job = make_job(tmp_path, workers=workers, featureCacheMiB=0)
+    lost = list(read_utterances(job.train))[-1]
+    Path(lost.source).unlink()
+    with pytest.raises(DataInvalidError, match=re.escape(lost.key)):
         train_here(job)
 
 

@@ -9,7 +9,8 @@ from itertools import islice
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from asrtune_trainer.data.audio import load_audio
+from asrtune_api.errors import DataInvalidError
+from asrtune_trainer.data.audio import AudioError, load_audio
 from asrtune_trainer.data.batching import Indices
 from asrtune_trainer.data.utterance import Utterance
 from asrtune_trainer.models.base import Batch, Sample, SpeechModel
@@ -78,7 +79,16 @@ class Feed:
 
     def _sample(self, index: int) -> Sample:
         utterance = self._utterances[index]
-        return self._model.sample(load_audio(utterance.source, self._model.sample_rate), utterance)
+        try:
+            waveform = load_audio(utterance.source, self._model.sample_rate)
+        except AudioError as error:
+            raise DataInvalidError(
+                f"audio that was there when the data was prepared cannot be read: {error.detail}.",
+                where=utterance.key,
+                remedy="Put the file back, or run the Prepare stage again.",
+                reason=error.reason,
+            ) from error
+        return self._model.sample(waveform, utterance)
 
     def sample(self, index: int) -> Sample:
         """Features and tokens of an utterance, from the cache where there is one."""

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 
 import torch
 
-from asrtune_api.errors import AsrtuneError, InterruptedRunError, OutOfMemoryError, SpecInvalidError
+from asrtune_api.errors import AsrtuneError, ExitCode, InterruptedRunError, OutOfMemoryError, SpecInvalidError
+from asrtune_trainer.faults import Failure
 from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.telemetry.events import Telemetry
@@ -118,7 +120,8 @@ class _Gang:
         while process.poll() is None:
             if self._stop and not asked:
                 asked = True
-                os.kill(self._leader or process.pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(self._leader or process.pid, signal.SIGTERM)
             try:
                 process.wait(POLL_SECONDS)
             except subprocess.TimeoutExpired:
@@ -144,8 +147,8 @@ class _Gang:
     def _result(self, code: int, log: Path) -> TrainSummary:
         if self._outcome is not None and self._outcome.summary is not None and code == 0:
             return self._outcome.summary
-        if self._outcome is not None and self._outcome.failure is not None:
-            raise self._outcome.failure.error()
+        if (failure := self._cause(log.parent)) is not None:
+            raise failure.error()
         if self._stop:
             raise InterruptedRunError(
                 f"stopped by {self._stop.cause} before the gang was ready.",
@@ -160,3 +163,10 @@ class _Gang:
         raise AsrtuneError(
             f"the training gang failed (exit code {code}):\n{tail}", where=f"stage {self._job.stage}"
         )
+
+    def _cause(self, folder: Path) -> Failure | None:
+        """What ailed the gang: where one rank fails, the others fail too, and know only that it is gone."""
+        own = [self._outcome.failure] if self._outcome is not None and self._outcome.failure else []
+        others = [Failure.model_validate_json(path.read_bytes()) for path in folder.glob("failure-*.json")]
+        causes = [one for one in (*own, *others) if one.exit_code != ExitCode.INTERNAL]
+        return next(iter((*causes, *own)), None)

@@ -1,7 +1,8 @@
 """One process of a training gang: alone in the caller's process, or started by torchrun.
 
 `torchrun -m asrtune_trainer.train.worker JOB.json ADDRESS` joins the gang; rank 0 sends its process id,
-events, and at last the outcome, to the process that listens at ADDRESS (a Unix socket).
+events, and at last the outcome, to the process that listens at ADDRESS (a Unix socket). Another rank that fails
+leaves its failure beside JOB.json.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import os
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
 
@@ -128,14 +131,36 @@ def _stop_without_launcher(connection: Connection, stop: StopSignal) -> None:
         stop.set("the end of the process that started it")
 
 
-def _work(job: TrainJob, telemetry: Telemetry, stop: StopSignal) -> Outcome:
+def _work(job: TrainJob, telemetry: Telemetry, stop: StopSignal, tell: Callable[[Outcome], None]) -> Outcome:
     try:
         with join_gang() as gang:
-            mirror = Mirror(stores_of(job.run.storage), job.directory, job.stage_uri)
-            return Outcome(summary=train(job, gang, telemetry, mirror, stop))
+            outcome = _attempt(job, gang, telemetry, stop)
+            tell(outcome)  # at once: leaving a gang that has lost its step may take long
+            return outcome
     except Exception as error:  # noqa: BLE001 (the launcher must hear of any)
-        traceback.print_exc()
-        return Outcome(failure=Failure.of(as_asrtune_error(error)))
+        outcome = _failed(error)
+        tell(outcome)
+        return outcome
+
+
+def _attempt(job: TrainJob, gang: Gang, telemetry: Telemetry, stop: StopSignal) -> Outcome:
+    try:
+        mirror = Mirror(stores_of(job.run.storage), job.directory, job.stage_uri)
+        return Outcome(summary=train(job, gang, telemetry, mirror, stop))
+    except Exception as error:  # noqa: BLE001 (as above)
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Outcome:
+    traceback.print_exception(error)
+    return Outcome(failure=Failure.of(as_asrtune_error(error)))
+
+
+def _leave_failure(folder: Path, rank: str, outcome: Outcome) -> None:
+    """What ailed another rank than 0: that one knows only that it is gone."""
+    if outcome.failure is not None:
+        path = folder / f"failure-{rank}.json"
+        path.write_text(outcome.failure.model_dump_json())
 
 
 def main(job_file: str, address: str) -> int:
@@ -146,15 +171,14 @@ def main(job_file: str, address: str) -> int:
     """
     job = TrainJob.model_validate_json(Path(job_file).read_bytes())
     with stop_on_signals(StopSignal()) as stop:
-        if os.environ.get("RANK", "0") != "0":
-            outcome = _work(job, Silent(), stop)
+        if (rank := os.environ.get("RANK", "0")) != "0":
+            outcome = _work(job, Silent(), stop, partial(_leave_failure, Path(job_file).parent, rank))
         else:
             with Client(address, family="AF_UNIX") as connection:
                 wire = _Wire(connection)
                 wire.send(str(os.getpid()))
                 threading.Thread(target=_stop_without_launcher, args=(connection, stop), daemon=True).start()
-                outcome = _work(job, wire, stop)
-                wire.send(outcome.model_dump_json())
+                outcome = _work(job, wire, stop, lambda one: wire.send(one.model_dump_json()))
     return outcome.failure.exit_code if outcome.failure else ExitCode.DONE
 
 
