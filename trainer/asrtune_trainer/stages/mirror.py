@@ -31,6 +31,11 @@ class Mirror:
         if self._storage is not None:
             self._storage.upload(path, self._remote(path))
 
+    def snapshot(self, path: Path) -> None:
+        """Upload what a file holds now that goes on being written."""
+        if self._storage is not None:
+            self._storage.write_bytes(self._remote(path), path.read_bytes())
+
     def forget(self, path: Path) -> None:
         """Delete the copy of a directory or file."""
         if self._storage is not None:

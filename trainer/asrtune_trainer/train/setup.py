@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -34,6 +35,7 @@ from asrtune_trainer.train.schedule import LearningRate
 from asrtune_trainer.train.validate import Validator
 
 MEBIBYTE = 2**20
+HISTORY = "history.jsonl"
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,7 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
     fresh = not any((job.directory / "checkpoints").glob("step-*"))
     checkpoints = open_checkpoints(job, mirror)
     state = gang.tell(None if fresh or not gang.leads else checkpoints.latest())
-    history = (
-        History(job.directory / "history.jsonl", state.progress.step if state else 0) if gang.leads else None
-    )
+    history = History(job.directory / HISTORY, state.progress.step if state else 0) if gang.leads else None
     trainer = Trainer(
         params=params,
         model=model,
@@ -100,11 +100,16 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
 
 
 def open_checkpoints(job: TrainJob, mirror: Mirror) -> Checkpoints:
-    """The checkpoints of a job, copied to its output URI."""
+    """The checkpoints of a job, copied to its output URI, each with the history up to it."""
+
+    def publish(path: Path) -> None:
+        mirror.publish(path)
+        mirror.snapshot(job.directory / HISTORY)
+
     return Checkpoints(
         job.directory / "checkpoints",
         keep_last=job.run.checkpoint.keep_last,
-        mirror=mirror.publish,
+        mirror=publish,
         rewrite=mirror.write,
         forget=mirror.forget,
     )
