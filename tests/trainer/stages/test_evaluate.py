@@ -233,6 +233,12 @@ def test_without_training_it_scores_the_base_alone(world: World, tmp_path: Path)
     assert set(result.metrics) == {"cer/near/base", "cer/near/base/low", "cer/near/base/high"}
 
 
+def test_the_seed_of_the_intervals_is_an_input(world: World, tmp_path: Path) -> None:
+    one = context(world, tmp_path, [], Recorder())
+    other = replace(one, run=one.run.model_copy(update={"seed": 4}))
+    assert EvaluateStage().inputs(one) != EvaluateStage().inputs(other)
+
+
 def test_baseline_can_be_left_out(world: World, tmp_path: Path) -> None:
     upstream = [prepared(tmp_path / "prepare", test_near=world.utterances[:3]), trained(world)]
     result = EvaluateStage().run(context(world, tmp_path / "evaluate", upstream, Recorder(), baseline=False))

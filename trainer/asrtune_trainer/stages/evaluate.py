@@ -43,7 +43,12 @@ class EvaluateStage:
 
     def inputs(self, context: StageContext) -> Mapping[str, str]:
         retention = sorted(source.name for source in context.run.data.test if source.retention)
-        return {"model": model_digest(context), "retention": json.dumps(retention)}
+        # The seed is that of the intervals.
+        return {
+            "model": model_digest(context),
+            "retention": json.dumps(retention),
+            "seed": str(context.run.seed),
+        }
 
     def run(self, context: StageContext) -> StageResult:
         started = time.monotonic()

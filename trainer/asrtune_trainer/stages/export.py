@@ -116,6 +116,7 @@ def stock_transcripts(directory: Path, paths: Sequence[str]) -> list[str]:
         text=True,
         check=False,
         timeout=PROOF_SECONDS,
+        start_new_session=True,  # Ctrl-C is for us; a child that it ended would look like a model that is broken
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
     )
     if done.returncode != 0:
