@@ -9,9 +9,16 @@ import torch
 
 from asrtune_api.errors import DataInvalidError, DivergedError, InterruptedRunError, SpecInvalidError
 from asrtune_trainer.data.utterance import read_utterances
+from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal
+from asrtune_trainer.storage import Stores
 from asrtune_trainer.telemetry.events import Checkpointed, TrainStep, Validated
-from tools.training import final_weights, make_job, same, train_here
+from asrtune_trainer.train.checkpoint import TrainingState, random_state, to_cpu
+from asrtune_trainer.train.gang import Gang
+from asrtune_trainer.train.loop import resume
+from asrtune_trainer.train.progress import Progress
+from asrtune_trainer.train.setup import set_up
+from tools.training import Recorder, final_weights, make_job, same, train_here
 
 
 class StopAfter(StopSignal):
@@ -177,3 +184,26 @@ def test_workers_and_cache_do_not_change_the_result(tmp_path):
     other.directory.mkdir()
     loaded, _ = train_here(other)
     assert same(first, final_weights(other, loaded))
+
+
+def test_a_checkpoint_of_another_device_does_not_choose_fused_steps(tmp_path):
+    job = make_job(tmp_path, epochs=1)
+    ready = set_up(
+        job,
+        Gang(0, 1, torch.device("cpu")),
+        Recorder(),
+        Mirror(Stores(), job.directory, job.stage_uri),
+        StopSignal(),
+    )
+    optimizer = to_cpu(ready.trainer.optimizer.state_dict())
+    optimizer["param_groups"][0]["fused"] = True
+    state = TrainingState(
+        weights=ready.trainer.model.module.state_dict(),
+        optimizer={"optimizer": optimizer, "scaler": {}},
+        ranks=[random_state()],
+        progress=Progress(step=3),
+    )
+    resume(ready.trainer, state)
+    ready.checkpoints.close()
+    assert ready.trainer.optimizer.param_groups[0]["fused"] is None
+    assert ready.trainer.progress.step == 3

@@ -15,6 +15,7 @@ from rich.console import Console
 from asrtune_api.errors import AsrtuneError, ExitCode
 from asrtune_api.termination import TerminationMessage
 from asrtune_trainer.faults import as_asrtune_error
+from asrtune_trainer.telemetry.events import Event, TrainStep
 
 
 @dataclass
@@ -24,6 +25,15 @@ class Termination:
     stage: str = ""
     step: int | None = None
     results: dict[str, float] = field(default_factory=dict)
+    name: str = "termination message"
+
+    def accept(self, event: Event) -> None:
+        """A telemetry sink: remembers the last training step."""
+        if isinstance(event, TrainStep):
+            self.step = event.step
+
+    def close(self) -> None:
+        """Nothing to bring anywhere."""
 
 
 @contextmanager

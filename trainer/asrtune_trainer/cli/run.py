@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from asrtune_api.errors import SpecInvalidError
+from asrtune_api.errors import AsrtuneError, SpecInvalidError
 from asrtune_api.load import load_finetune
 from asrtune_api.resolve import resolve
 from asrtune_api.runspec import RunSpec
@@ -63,14 +63,23 @@ def run_chain(options: RunOptions, termination: Termination) -> None:
         chain = Chain(run, workspace, workdir / "cache", Silent(), stop)
         try:
             with open_telemetry(run, workspace.root, rank=0, console=console) as telemetry:
+                telemetry.add(termination)
                 chain.telemetry = telemetry
                 chain.walk()
         finally:
             termination.stage = chain.current
-            workspace.keep("log.jsonl", "tensorboard")
+            _keep_logs(workspace, console)
         workspace.write("ledger.json", ledger(run, chain.manifests))
     termination.results = chain.results()
     summarise(console, chain)
+
+
+def _keep_logs(workspace: Workspace, console: Console) -> None:
+    """Logs go to a remote output too; that they cannot is no reason to fail, or to hide why the run failed."""
+    try:
+        workspace.keep("log.jsonl", "tensorboard")
+    except AsrtuneError as error:
+        console.print(f"the logs stay in {workspace.root}: {error}", markup=False)
 
 
 def _cut(run: RunSpec, options: RunOptions) -> RunSpec:

@@ -150,7 +150,8 @@ class Trainer:
 
     def _log(self) -> None:
         reading = self.meter.read()
-        self.progress.skipped += reading.skipped
+        if reading.skipped and not self.arithmetic.searching():
+            self.progress.skipped += reading.skipped
         if reading.steps:
             self.reporter.step(self.progress, self.schedule, reading)
         if self.progress.skipped > self.params.non_finite_allowance:
@@ -203,7 +204,11 @@ def resume(trainer: Trainer, state: TrainingState) -> None:
     The gang may have another size than the one that saved: then random states are drawn anew.
     """
     trainer.model.module.load_state_dict(state.weights)
+    # Whether steps are fused is the device's choice, not the checkpoint's.
+    fused = [group["fused"] for group in trainer.optimizer.param_groups]
     trainer.optimizer.load_state_dict(dict(state.optimizer["optimizer"]))
+    for group, choice in zip(trainer.optimizer.param_groups, fused, strict=True):
+        group["fused"] = choice
     if state.optimizer["scaler"]:
         trainer.arithmetic.scaler.load_state_dict(dict(state.optimizer["scaler"]))
     trainer.progress = state.progress

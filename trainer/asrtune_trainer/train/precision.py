@@ -45,6 +45,10 @@ class Arithmetic:
         if self.scaler.is_enabled():
             self.scaler.unscale_(optimizer)
 
+    def searching(self) -> bool:
+        """Whether skipped steps only lower the loss scale, as fp16 does now and then. Synchronises with the device."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() > 1
+
     def step(self, optimizer: torch.optim.Optimizer, norm: torch.Tensor) -> torch.Tensor:
         """Take the optimiser step unless a gradient is not finite.
 
