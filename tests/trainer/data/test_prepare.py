@@ -123,7 +123,7 @@ def test_inputs_change_with_list_and_audio(tmp_path: Path, write_list: WriteList
     train, other = write_list("train", 3), write_list("validation", 2, 50)
     context = stage_context(tmp_path / "run", PrepareParams(), data_spec([train], other))
     before = PrepareStage().inputs(context)
-    assert before.keys() == {"train/train", "validation/validation"}
+    assert before.keys() == {"train/train", "validation/validation", "maxRejectedPercent"}
     assert PrepareStage().inputs(context) == before
     write_speech(train.parent / "train" / "1.wav", 0.7, 99)
     changed = PrepareStage().inputs(context)
