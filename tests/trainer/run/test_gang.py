@@ -84,7 +84,9 @@ def gang_in_training(root: Path) -> tuple[Project, subprocess.Popen[str], list[i
 def test_sigterm_to_one_ends_both_with_a_checkpoint(target, tmp_path):
     project, process, workers = gang_in_training(tmp_path)
     os.kill({"launcher": process.pid, "rank 0": workers[0], "rank 1": workers[1]}[target], signal.SIGTERM)
+    asked = time.monotonic()
     out, err = process.communicate(timeout=60)
+    print(f"SIGTERM to {target}: all ended after {time.monotonic() - asked:.1f} s")
     assert process.returncode == 75, out + err
     assert "a checkpoint is saved" in err
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
