@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 
@@ -87,10 +88,11 @@ class Trainer:
         )
 
     def _owes_validation(self) -> bool:
-        """A run that was stopped after a step with a validation has left without it."""
+        """A run that was stopped at a step with a validation, or during it, has left without it."""
         every, progress = self.params.validation.every_steps, self.progress
-        judged = bool(progress.judged) and progress.judged[-1].step == progress.step
-        return every is not None and progress.step > 0 and progress.step % every == 0 and not judged
+        if progress.step == 0 or (progress.judged and progress.judged[-1].step == progress.step):
+            return False
+        return progress.group == 0 if every is None else progress.step % every == 0
 
     def _epoch(self) -> Iterator[list[Loaded]]:
         """What is left of the current epoch."""
@@ -132,17 +134,26 @@ class Trainer:
         if step % self.params.log_every_steps == 0:
             self._log()
         if self.gang.any(bool(self.stop)):
-            self._save()
-            self.checkpoints.wait()
-            self.gang.wait()
-            raise InterruptedRunError(
-                f"stopped by {self.stop.cause or 'a signal to another rank'} after step {step}; a checkpoint is saved.",
-                remedy="Run the same command again; training goes on with the next batch.",
-            )
+            self._leave()
         if every and step % every == 0:
             self._judge()
         elif step % self.checkpoint_every == 0:
             self._save()
+
+    def _leave(self) -> NoReturn:
+        """Save, wait until it is complete on every rank, and end.
+
+        Raises:
+            InterruptedRunError: always.
+        """
+        self._save()
+        self.checkpoints.wait()
+        self.gang.wait()
+        cause = self.stop.cause or "a signal to another rank"
+        raise InterruptedRunError(
+            f"stopped by {cause} after step {self.progress.step}; a checkpoint is saved.",
+            remedy="Run the same command again; training goes on with the next batch.",
+        )
 
     def _after_epoch(self) -> None:
         if self.params.validation.every_steps is None:
@@ -164,8 +175,10 @@ class Trainer:
 
     def _judge(self) -> None:
         self._log()
-        found = self.validator.run()
+        found = self.validator.run(self.stop)
         train_mode(self.model)
+        if found is None:
+            self._leave()  # the validation is made up for on resume
         progress = self.progress
         progress.judged.append(
             Judged(

@@ -14,6 +14,7 @@ from asrtune_trainer.data.batching import Indices, Lengths
 from asrtune_trainer.data.utterance import Utterance
 from asrtune_trainer.models.base import SpeechModel
 from asrtune_trainer.scoring import Scoring, count_errors
+from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.train.feed import Feed
 from asrtune_trainer.train.gang import Gang
 from asrtune_trainer.train.precision import Arithmetic
@@ -68,8 +69,8 @@ class Validator:
         self._decode_order = decoded[gang.rank :: gang.world]
 
     @torch.no_grad()
-    def run(self) -> Validation:
-        """Validate now. The same on every rank."""
+    def run(self, stop: StopSignal) -> Validation | None:
+        """Validate now. The same on every rank; None if one of them was asked to stop meanwhile."""
         started = time.monotonic()
         module = self._model.module
         devices = [self._gang.device] if self._gang.device.type == "cuda" else []
@@ -77,8 +78,10 @@ class Validator:
             # Families draw at random in forward; a fixed seed makes validations comparable.
             torch.manual_seed(0)
             module.eval()
-            loss, weight, accuracy, batches = self._losses()
-            edits, length = self._errors()
+            loss, weight, accuracy, batches = self._losses(stop)
+            edits, length = self._errors(stop)
+        if self._gang.any(bool(stop)):
+            return None
         loss, weight, accuracy, batches, edits, length = self._gang.sum(
             [loss, weight, accuracy, batches, edits, length]
         )
@@ -89,9 +92,11 @@ class Validator:
             seconds=time.monotonic() - started,
         )
 
-    def _losses(self) -> tuple[float, float, float, float]:
+    def _losses(self, stop: StopSignal) -> tuple[float, float, float, float]:
         sums = torch.zeros(4, dtype=torch.float64, device=self._gang.device)
         for loaded in self._feed.batches(self._loss_order):
+            if stop:
+                break
             with self._arithmetic.autocast():
                 result = self._model.forward(self._model.module, loaded.batch)
             weight = result.weight.double().reshape(())
@@ -103,10 +108,12 @@ class Validator:
         loss, weight_sum, accuracy_sum, accuracies = sums.tolist()
         return loss, weight_sum, accuracy_sum, accuracies
 
-    def _errors(self) -> tuple[float, float]:
+    def _errors(self, stop: StopSignal) -> tuple[float, float]:
         edits = length = 0
         scoring = Scoring()
         for indices in self._decode_order:
+            if stop:
+                break
             chosen = indices.tolist()
             features = [self._feed.sample(index).features.to(self._gang.device) for index in chosen]
             with self._arithmetic.autocast():
