@@ -75,7 +75,7 @@ def as_asrtune_error(error: BaseException) -> AsrtuneError:
         return StorageUnavailableError(
             "the disk is full.",
             where=str(full.filename or ""),
-            remedy="Free space or set --workdir to a larger disk, and run the same command again.",
+            remedy="Free space, or put the output and --workdir on a larger disk, and run the same command again.",
             reason="DiskFull",
         )
     if "DataLoader worker" in str(error) and "killed" in str(error):

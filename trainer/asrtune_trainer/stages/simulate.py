@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 import shutil
 from collections import Counter
@@ -168,7 +169,9 @@ def _simulate(directory: Path, line: Line, task: _Task) -> float:
     heard = line.transmit(mix_down(samples), info.rate, task.channel, voices)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.partial")
-    soundfile.write(part, heard, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    encoded = io.BytesIO()  # libsndfile hides why a file cannot be written; the system says it
+    soundfile.write(encoded, heard, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    part.write_bytes(encoded.getvalue())
     part.replace(path)  # a file of this name is whole
     return len(heard) / SAMPLE_RATE
 
