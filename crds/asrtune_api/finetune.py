@@ -8,6 +8,8 @@ from pydantic import ConfigDict, Field
 
 from asrtune_api import API_VERSION
 from asrtune_api.base import ApiModel, Boolean, Integer, Name, Rule, Uri, list_map, uri_rule
+from asrtune_api.gate import QualityGate
+from asrtune_api.policy import Execution, PodSharing, RunPolicy, VolumeClaim
 from asrtune_api.stages import StageOverride, StageSpec
 from asrtune_api.status import FinetuneStatus
 
@@ -209,6 +211,19 @@ class FinetuneSpec(ApiModel):
             "!has(self.stopAfter) || !has(self.stages) || self.stages.exists(s, s.name == self.stopAfter)",
             lambda s: _names_a_stage(s, s.stop_after),
         ),
+        Rule(
+            "pods: Shared is for one node: the other nodes would hold their GPUs idle in every stage but Train; "
+            "set execution.pods to PerStage, or resources.nodes to 1",
+            "!has(self.execution) || !has(self.execution.pods) || self.execution.pods != 'Shared' || "
+            "!has(self.resources) || !has(self.resources.nodes) || self.resources.nodes == 1",
+            lambda s: s.execution.pods is not PodSharing.SHARED or s.resources.nodes == 1,
+        ),
+        Rule(
+            "execution.topology places the pods of a gang relative to each other: it needs resources.nodes > 1",
+            "!has(self.execution) || !has(self.execution.topology) || "
+            "(has(self.resources) && has(self.resources.nodes) && self.resources.nodes > 1)",
+            lambda s: s.execution.topology is None or s.resources.nodes > 1,
+        ),
     )
 
     model: ModelRef
@@ -234,7 +249,19 @@ class FinetuneSpec(ApiModel):
     resources: Resources = Field(default_factory=Resources)
     """What the training gang gets."""
     runtime_ref: RuntimeRef | None = None
-    """The runtime; unset: the cluster's default one."""
+    """The runtime; unset: the ClusterASRRuntime named default, if there is one."""
+    run_policy: RunPolicy = Field(default_factory=RunPolicy)
+    """How long the run may take, and what happens when it is disturbed."""
+    quality_gate: QualityGate | None = None
+    """What the fine-tuned model must reach; condition QualityGatePassed says whether it did."""
+    execution: Execution = Field(default_factory=Execution)
+    """What the operator makes of the run."""
+    queue_name: Name | None = None
+    """Kueue LocalQueue that the run waits in; unset: the runtime's, if it has one."""
+    volumes: list[VolumeClaim] = Field(default_factory=list, max_length=16, json_schema_extra=list_map())
+    """PersistentVolumeClaims for data and models that are not in S3."""
+    suspend: Boolean = False
+    """Save a checkpoint, release the GPUs, and wait until this is false again."""
 
 
 def _names_a_stage(spec: FinetuneSpec, name: str | None) -> bool:

@@ -15,6 +15,12 @@ from asrtune_api.runspec import Origin, RunSpec
 from asrtune_api.runtime import Runtime, RuntimeSpec
 from asrtune_api.uris import absolute_uri
 
+CLUSTER_ONLY = (
+    *("recipe", "stages", "resources", "runtime_ref", "output"),
+    *("run_policy", "quality_gate", "execution", "queue_name", "volumes", "suspend"),
+)
+"""Fields of a finetune that are not copied into the RunSpec: resolved apart, or the operator's business."""
+RUNTIME_ONLY = ("image", "backend", "pod", "nccl", "storage", "queue_name", "gpu_resource")
 DECIDED_APART = ("version", "stages", "decisions")
 MANIFEST_PATHS = {"name": "metadata.name", "output": "spec.output.uri", "gang": "spec.resources"}
 
@@ -71,7 +77,7 @@ def resolve(
 
 def _by_user(finetune: ASRFinetune, base: str | None) -> Layer:
     spec = finetune.spec
-    values = said(spec, without=("recipe", "stages", "resources", "runtime_ref", "output"))
+    values = said(spec, without=CLUSTER_ONLY)
     gang = said(spec.resources)
     values["gang"] = {
         key: gang[key] for key in ("nodes", "processes_per_node", "gpus_per_node") if key in gang
@@ -108,7 +114,7 @@ def _by_preset(preset: Preset) -> dict[str, Any]:
 
 
 def _by_runtime(spec: FinetuneSpec, runtime: Runtime) -> Layer:
-    values = said(runtime.spec, without=("image", "backend", "pod", "nccl", "storage"))
+    values = said(runtime.spec, without=RUNTIME_ONLY)
     values["storage"] = (
         said(runtime.spec.storage, without=("secret_ref",)) if _shares_storage(spec, runtime.spec) else {}
     )

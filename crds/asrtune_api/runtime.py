@@ -10,20 +10,11 @@ from pydantic import Field
 from asrtune_api import API_VERSION
 from asrtune_api.base import ApiModel, Boolean, Decimal, Integer, Name, Rule, list_map
 from asrtune_api.finetune import QUANTITY_PATTERN, ObjectMeta, SecretRef, StorageSpec
+from asrtune_api.policy import Backend, VolumeClaim
 
 LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
 LabelValue = Annotated[str, Field(max_length=63)]
 Labels = Annotated[dict[LabelKey, LabelValue], Field(max_length=32)]
-
-
-class Backend(StrEnum):
-    """What runs the pods of a gang."""
-
-    AUTO = "Auto"
-    JOB = "Job"
-    PYTORCH_JOB = "PyTorchJob"
-    TRAIN_JOB = "TrainJob"
-    JOB_SET = "JobSet"
 
 
 class TolerationOperator(StrEnum):
@@ -73,6 +64,23 @@ class EnvVar(ApiModel):
     """Its value."""
 
 
+class Scratch(ApiModel):
+    """Where pods keep copies of audio, models and checkpoints while they run."""
+
+    size: str | None = Field(None, pattern=QUANTITY_PATTERN, max_length=20)
+    """How much there is, a Kubernetes quantity; a volume needs it, the node's own disk is unlimited without it."""
+    storage_class_name: Name | None = None
+    """StorageClass of a volume made for each pod; unset: the node's own disk."""
+
+    rules = (
+        Rule(
+            "a volume needs a size: set size beside storageClassName",
+            "!has(self.storageClassName) || has(self.size)",
+            lambda s: s.storage_class_name is None or s.size is not None,
+        ),
+    )
+
+
 class PodSettings(ApiModel):
     """What the pods of a run get besides what the operator decides."""
 
@@ -96,6 +104,18 @@ class PodSettings(ApiModel):
     """PriorityClass of the pods."""
     shared_memory: str | None = Field(None, pattern=QUANTITY_PATTERN, max_length=20)
     """Size of /dev/shm where the finetune does not say it, a Kubernetes quantity."""
+    scratch: Scratch = Field(default_factory=Scratch)
+    """Where pods keep copies of audio, models and checkpoints while they run."""
+    volumes: list[VolumeClaim] = Field(default_factory=list, max_length=16, json_schema_extra=list_map())
+    """Claims that every pod gets, in the run's namespace: a shared cache, say."""
+    extra_resources: Annotated[
+        dict[LabelKey, Annotated[str, Field(pattern=r"^[0-9]+$", max_length=10)]], Field(max_length=8)
+    ] = Field(default_factory=dict)
+    """Further extended resources of each pod of a gang, such as vpc.amazonaws.com/efa: "4"."""
+    run_as_user: Integer | None = Field(None, ge=1)
+    """User id of the pods' processes; unset: the image's own, which must not be root."""
+    fs_group: Integer | None = Field(None, ge=1)
+    """Group that owns the pods' volumes."""
 
 
 class Fabric(StrEnum):
@@ -103,14 +123,17 @@ class Fabric(StrEnum):
 
     AUTO = "Auto"
     ETHERNET = "Ethernet"
+    ROCE = "RoCE"
     INFINIBAND = "InfiniBand"
+    EFA = "EFA"
 
 
 class NcclSettings(ApiModel):
     """How the processes of a gang reach each other."""
 
     fabric: Fabric = Fabric.AUTO
-    """Auto: NCCL finds out; Ethernet: without InfiniBand; InfiniBand: only with it."""
+    """Auto: NCCL finds out; Ethernet: plain TCP; RoCE, InfiniBand: only by RDMA; EFA: Amazon's fabric, which also needs
+    extraResources."""
     interface: str | None = Field(None, min_length=1, max_length=100, pattern=r"^[\^=A-Za-z0-9_.,-]+$")
     """Network interface (NCCL_SOCKET_IFNAME syntax, such as eth0 or ^docker); unset: NCCL chooses."""
     debug: Literal["Version", "Warn", "Info"] = "Warn"
@@ -119,13 +142,18 @@ class NcclSettings(ApiModel):
     def environment(self) -> dict[str, str]:
         """The variables that NCCL and gloo read.
 
-        Names and values as in NVIDIA's "NCCL Environment Variables" and torch.distributed's documentation.
+        Names and values as in NVIDIA's "NCCL Environment Variables", torch.distributed's documentation, and AWS's
+        guide to EFA with NCCL.
         """
         variables = {"NCCL_DEBUG": self.debug.upper()}
         if self.fabric is Fabric.ETHERNET:
             variables["NCCL_IB_DISABLE"] = "1"
-        if self.fabric is Fabric.INFINIBAND:
+        if self.fabric in {Fabric.INFINIBAND, Fabric.ROCE}:
             variables["NCCL_NET"] = "IB"
+        if self.fabric is Fabric.ROCE:
+            variables["NCCL_IB_GID_INDEX"] = "3"  # RoCE v2 over IPv4 on most adapters
+        if self.fabric is Fabric.EFA:
+            variables["FI_PROVIDER"] = "efa"
         if self.interface is not None:
             variables["NCCL_SOCKET_IFNAME"] = self.interface
             variables["GLOO_SOCKET_IFNAME"] = self.interface
@@ -158,6 +186,12 @@ class RuntimeSpec(ApiModel):
     """S3 service and Secret for finetunes that name no endpoint of their own."""
     telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings)
     """Where running stages can be watched."""
+    queue_name: Name | None = None
+    """Kueue LocalQueue for runs that name none."""
+    gpu_resource: Annotated[
+        str, Field(min_length=1, max_length=200, pattern=r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$")
+    ] = "nvidia.com/gpu"
+    """Resource that stands for one GPU: nvidia.com/gpu, amd.com/gpu, nvidia.com/mig-3g.40gb..."""
     gpu_price_per_hour: Decimal | None = Field(None, ge=0)
     """Price of one GPU hour, for the cost figure."""
     trust_remote_code: Boolean = False

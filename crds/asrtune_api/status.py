@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from asrtune_api.base import ApiModel, Decimal, Integer, Name, list_map
+from asrtune_api.policy import Backend
+from asrtune_api.scores import Score
 from asrtune_api.stages import StageType
 
 
@@ -82,6 +84,12 @@ class StageStatus(ApiModel):
     """How far it is; Skipped: it was finished already, by an earlier run with the same inputs."""
     attempts: Integer = Field(0, ge=0)
     """How often it was started."""
+    retries: Integer = Field(0, ge=0)
+    """Attempts of these that ended in a failure and count against runPolicy.maxRetries."""
+    interruptions: Integer = Field(0, ge=0)
+    """Attempts of these that ended by preemption, eviction or the loss of a node."""
+    stall_restarts: Integer = Field(0, ge=0)
+    """Attempts of these that were stopped because they made no progress."""
     started_at: AwareDatetime | None = None
     """When it started first."""
     finished_at: AwareDatetime | None = None
@@ -105,6 +113,16 @@ class Progress(ApiModel):
     """Estimated seconds until the run is done."""
     eta: str | None = Field(None, max_length=20)
     """The same for people, such as 1h12m."""
+    loss: Decimal | None = None
+    """The last training loss."""
+    utterances_per_second: Decimal | None = Field(None, ge=0)
+    """Training speed."""
+    checkpoint_step: Integer | None = Field(None, ge=0)
+    """Optimiser step of the last checkpoint that was saved."""
+    checkpoint_at: AwareDatetime | None = None
+    """When it was saved."""
+    advanced_at: AwareDatetime | None = None
+    """When the running attempt last made progress; what a stall is judged by."""
 
 
 class BestCer(ApiModel):
@@ -142,6 +160,29 @@ class Usage(ApiModel):
     """GPU time times the runtime's price of a GPU hour."""
 
 
+class AttemptStatus(ApiModel):
+    """One set of pods that ran a stage, or several stages together."""
+
+    stage: Name
+    """The stage, or the first of several."""
+    attempt: Integer = Field(ge=1)
+    """Number of the attempt, from 1; it only grows."""
+    backend: Backend
+    """What ran its pods."""
+    started_at: AwareDatetime | None = None
+    """When its pods ran first."""
+    finished_at: AwareDatetime | None = None
+    """When its last pod had ended."""
+    verdict: str | None = Field(None, max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9]*$")
+    """How it ended; unset while it is alive."""
+    message: str = Field("", max_length=1024)
+    """The cause, for people."""
+    gpu_seconds: Integer = Field(0, ge=0)
+    """GPU time that it held."""
+    lost_gpu_seconds: Integer = Field(0, ge=0)
+    """GPU time of it whose work had to be done again."""
+
+
 class Artifacts(ApiModel):
     """Where results lie."""
 
@@ -153,8 +194,8 @@ class Artifacts(ApiModel):
     """Data digests, versions, seed, and what was spent."""
 
 
-class FinetuneStatus(ApiModel):
-    """Observed state of a fine-tuning run."""
+class RunStatus(ApiModel):
+    """What the states of all kinds of runs have in common."""
 
     observed_generation: Integer | None = Field(None, ge=0)
     """The generation of the spec that this status is about."""
@@ -168,11 +209,32 @@ class FinetuneStatus(ApiModel):
     """The state in detail."""
     stages: list[StageStatus] = Field(default_factory=list, max_length=32, json_schema_extra=list_map())
     """Each stage, in the order of the chain."""
+    attempts: list[AttemptStatus] = Field(default_factory=list, max_length=50)
+    """The last attempts, the oldest first."""
     progress: Progress | None = None
     """How far the whole run is."""
-    best_cer: BestCer | None = None
-    """The best character error rate so far."""
     usage: Usage | None = None
     """What the run has cost."""
     artifacts: Artifacts | None = None
     """Where results lie."""
+    run_spec: str | None = Field(None, max_length=253)
+    """Name of the ConfigMap with the RunSpec that this status is about: the resolved manifest, by its hash."""
+    started_at: AwareDatetime | None = None
+    """When the run's first pod ran."""
+    finished_at: AwareDatetime | None = None
+    """When the run was complete or had failed."""
+    suspended_at: AwareDatetime | None = None
+    """Since when the run is suspended."""
+    paused_seconds: Integer = Field(0, ge=0)
+    """How long the run was suspended before, in all."""
+    retried: str | None = Field(None, max_length=253)
+    """Value of the annotation asrtune.dev/retry that was acted on last."""
+
+
+class FinetuneStatus(RunStatus):
+    """Observed state of a fine-tuning run."""
+
+    best_cer: BestCer | None = None
+    """The best character error rate so far."""
+    results: list[Score] = Field(default_factory=list, max_length=200)
+    """What the Evaluate stages measured, by model and set."""

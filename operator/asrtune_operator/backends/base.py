@@ -1,0 +1,44 @@
+"""The protocol of a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from asrtune_api.policy import Backend
+from asrtune_operator.observed import WorkloadView
+from asrtune_operator.run import Run
+from asrtune_operator.units import Unit
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A kind of API object, as its URL names it."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+class GangBackend(Protocol):
+    """Renders an attempt and reads what became of it. Pure: no API calls."""
+
+    backend: Backend
+    resource: Resource
+    """The workload's kind: what is watched, deleted, and owns the pods."""
+
+    def render(self, run: Run, unit: Unit, attempt: int) -> Sequence[Manifest]:
+        """The objects of an attempt, the workload last; all owned by the run, none with a generated name."""
+        ...
+
+    def view(self, manifest: Mapping[str, Any]) -> WorkloadView:
+        """A workload as the API server gives it."""
+        ...
