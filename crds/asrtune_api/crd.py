@@ -14,6 +14,7 @@ import yaml
 from asrtune_api import GROUP, VERSION
 from asrtune_api.base import ApiModel
 from asrtune_api.crd_schema import Schema, object_schema
+from asrtune_api.evaluation import ASREvaluation, EvaluationStatus
 from asrtune_api.finetune import ASRFinetune
 from asrtune_api.runtime import ASRRuntime, ClusterASRRuntime
 from asrtune_api.status import FinetuneStatus
@@ -70,6 +71,21 @@ KINDS = (
             ("Output", "string", ".spec.output.uri", 1),
         ),
         status=FinetuneStatus,
+    ),
+    Kind(
+        ASREvaluation,
+        "asrevaluations",
+        ("asrev",),
+        (
+            ("Phase", "string", ".status.phase", 0),
+            ("Baseline", "string", ".spec.baseline", 0),
+            ("Best", "string", ".status.best.model", 0),
+            ("CER", "string", ".status.best.percent", 0),
+            ("Gate", "string", '.status.conditions[?(@.type=="QualityGatePassed")].status', 0),
+            ("Progress", "integer", ".status.progress.percent", 1),
+            ("Output", "string", ".spec.output.uri", 1),
+        ),
+        status=EvaluationStatus,
     ),
     Kind(ASRRuntime, "asrruntimes", ("asrrt",), RUNTIME_COLUMNS),
     Kind(ClusterASRRuntime, "clusterasrruntimes", ("casrrt",), RUNTIME_COLUMNS, scope="Cluster"),

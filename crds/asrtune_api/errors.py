@@ -86,5 +86,11 @@ class SpecInvalidError(AsrtuneError):
     reason = "SpecInvalid"
 
 
+class NotReadyError(SpecInvalidError):
+    """The manifest is right, but what it names is not there yet; a cluster waits for it."""
+
+    reason = "NotReady"
+
+
 class InternalStageError(AsrtuneError):
     """Our own fault: a stage was wired to something that is not there."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from asrtune_api.chain import check_chain
-from asrtune_api.finetune import ASRFinetune, FinetuneSpec
-from asrtune_api.layers import Layer, defaults, merge, said
+from asrtune_api.finetune import ASRFinetune, FinetuneSpec, StorageSpec
+from asrtune_api.gate import Gate
+from asrtune_api.layers import Layer, decide, defaults, merge, said
 from asrtune_api.preset import Preset, load_preset
 from asrtune_api.resolve_stages import checked, resolve_stages
-from asrtune_api.runspec import Origin, RunSpec
+from asrtune_api.runspec import Decision, Origin, RunSpec
 from asrtune_api.runtime import Runtime, RuntimeSpec
 from asrtune_api.uris import absolute_uri
 
@@ -21,7 +22,7 @@ CLUSTER_ONLY = (
 )
 """Fields of a finetune that are not copied into the RunSpec: resolved apart, or the operator's business."""
 RUNTIME_ONLY = ("image", "backend", "pod", "nccl", "storage", "queue_name", "gpu_resource")
-DECIDED_APART = ("version", "stages", "decisions")
+DECIDED_APART = ("version", "stages", "comparison", "quality_gate", "decisions")
 MANIFEST_PATHS = {"name": "metadata.name", "output": "spec.output.uri", "gang": "spec.resources"}
 
 
@@ -66,13 +67,15 @@ def resolve(
     seed = {"seed": defaults(FinetuneSpec)["seed"]}
     layers = [
         Layer(Origin.DEFAULT, lambda _: "default of FinetuneSpec", seed),
-        *_derived(spec, runtime, place),
+        *derived_layers(spec.storage, spec.resources.gpus_per_node, runtime, place),
         *([Layer(Origin.PRESET, lambda _: f"preset {preset.name}", _by_preset(preset))] if preset else []),
-        *([_by_runtime(spec, runtime)] if runtime else []),
+        *([runtime_layer(spec.storage, runtime)] if runtime else []),
         _by_user(finetune, base),
     ]
     values, decisions = merge(RunSpec, layers, skip=DECIDED_APART)
-    return checked(RunSpec, {**values, "stages": stages, "decisions": [*decisions, *stage_decisions]}, "")
+    apart = {"stages": stages, "quality_gate": spec.quality_gate}
+    gate = gate_decisions(spec.quality_gate)
+    return checked(RunSpec, {**values, **apart, "decisions": [*decisions, *gate, *stage_decisions]}, "")
 
 
 def _by_user(finetune: ASRFinetune, base: str | None) -> Layer:
@@ -109,28 +112,37 @@ def _relocate(values: dict[str, Any], base: str | None) -> dict[str, str]:
     return written
 
 
+def gate_decisions(gate: Gate | None) -> list[Decision]:
+    """The decision about a quality gate, where there is one: only users have it."""
+    if gate is None:
+        return []
+    value = gate.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    return [decide("qualityGate", value, Origin.USER, "spec.qualityGate")]
+
+
 def _by_preset(preset: Preset) -> dict[str, Any]:
     return {"checkpoint": said(preset.checkpoint)}
 
 
-def _by_runtime(spec: FinetuneSpec, runtime: Runtime) -> Layer:
+def runtime_layer(storage: StorageSpec, runtime: Runtime) -> Layer:
+    """What a runtime decides for a manifest with this storage."""
     values = said(runtime.spec, without=RUNTIME_ONLY)
     values["storage"] = (
-        said(runtime.spec.storage, without=("secret_ref",)) if _shares_storage(spec, runtime.spec) else {}
+        said(runtime.spec.storage, without=("secret_ref",)) if _shares_storage(storage, runtime.spec) else {}
     )
     return Layer(Origin.RUNTIME, lambda _: f"{runtime.kind} {runtime.metadata.name}", values)
 
 
-def _shares_storage(spec: FinetuneSpec, runtime: RuntimeSpec) -> bool:
+def _shares_storage(storage: StorageSpec, runtime: RuntimeSpec) -> bool:
     """A manifest with an endpoint of its own gets nothing of the runtime's, above all not its credentials."""
-    return spec.storage.endpoint in {None, runtime.storage.endpoint}
+    return storage.endpoint in {None, runtime.storage.endpoint}
 
 
-def _derived(spec: FinetuneSpec, runtime: Runtime | None, place: Place) -> list[Layer]:
-    shared = runtime.spec.storage if runtime and _shares_storage(spec, runtime.spec) else None
-    endpoint = spec.storage.endpoint or (shared.endpoint if shared else None)
-    secret = spec.storage.secret_ref or (shared.secret_ref if shared else None)
-    gpus = spec.resources.gpus_per_node
+def derived_layers(storage: StorageSpec, gpus: int, runtime: Runtime | None, place: Place) -> list[Layer]:
+    """What follows from a manifest's storage, its GPUs a node, the runtime and the place."""
+    shared = runtime.spec.storage if runtime and _shares_storage(storage, runtime.spec) else None
+    endpoint = storage.endpoint or (shared.endpoint if shared else None)
+    secret = storage.secret_ref or (shared.secret_ref if shared else None)
     return [
         _derive(
             "in the path, since an endpoint is named" if endpoint else "in the host name, as AWS wants it",

@@ -8,9 +8,10 @@ from typing import Final, Literal
 
 from pydantic import Field, ValidationError
 
-from asrtune_api.base import ApiModel, Boolean, Decimal, Integer
+from asrtune_api.base import ApiModel, Boolean, Decimal, Integer, list_map
 from asrtune_api.errors import SpecInvalidError
-from asrtune_api.finetune import CheckpointPolicy, DataSpec, ModelRef
+from asrtune_api.finetune import CheckpointPolicy, DataSource, DataSpec, ModelRef, TrainSource
+from asrtune_api.gate import QualityGate
 from asrtune_api.stages import StageSpec
 
 RUNSPEC_VERSION: Final = "asrtune.dev/runspec/v1alpha1"
@@ -68,18 +69,72 @@ class Telemetry(ApiModel):
     """URL of a Prometheus Pushgateway; unset pushes nothing."""
 
 
+class RunData(DataSpec):
+    """Where the utterances are; an evaluation trains on nothing."""
+
+    train: list[TrainSource] = Field(default_factory=list, json_schema_extra=list_map())
+    validation: list[DataSource] = Field(default_factory=list, json_schema_extra=list_map())
+
+
+class StageModel(ApiModel):
+    """What a stage of another run made."""
+
+    output: str
+    """That run's output: absolute local path or s3 URI. Its run.json says which model it began with."""
+    stage: str
+    """The Train or Average stage."""
+    step: Integer | None = None
+    """One of the checkpoints that a Train stage kept; unset: the stage's model, the best checkpoint or the mean."""
+
+
+class Candidate(ApiModel):
+    """A model that is compared: one that lies in a directory or on a hub, or what a stage of a run made."""
+
+    name: str
+    model: ModelRef | None = None
+    made_by: StageModel | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is, for people."""
+        if self.made_by is not None:
+            step = "" if self.made_by.step is None else f", step {self.made_by.step}"
+            return f"{self.made_by.output}, stage {self.made_by.stage}{step}"
+        assert self.model is not None  # one of both is set
+        revision = f" at {self.model.revision}" if self.model.revision else ""
+        return self.model.uri or f"{self.model.hub}{revision}"
+
+
+class HumanReference(ApiModel):
+    """What people reach on a test set."""
+
+    set: str
+    percent: Decimal = Field(ge=0, le=1000)
+
+
+class Comparison(ApiModel):
+    """The models that an evaluation compares, instead of a base and what was trained from it."""
+
+    candidates: list[Candidate]
+    baseline: str | None = None
+    """Name of the candidate that the others are compared with."""
+    judged: list[str] = Field(default_factory=list)
+    """Candidates that the quality gate judges; empty: all but the baseline."""
+    human: list[HumanReference] = Field(default_factory=list)
+
+
 class RunSpec(ApiModel):
     """One run, resolved."""
 
     version: Literal["asrtune.dev/runspec/v1alpha1"] = RUNSPEC_VERSION
     name: str
-    """Name of the run: the finetune's."""
+    """Name of the run: the object's."""
     seed: Integer
     output: str
     """Absolute local path or s3 URI."""
-    model: ModelRef
-    """URIs are absolute."""
-    data: DataSpec
+    model: ModelRef | None = None
+    """The model to start from, its URI absolute; unset in an evaluation, which has a comparison."""
+    data: RunData
     """URIs are absolute."""
     storage: RunStorage
     checkpoint: CheckpointPolicy
@@ -87,6 +142,10 @@ class RunSpec(ApiModel):
     telemetry: Telemetry
     stages: list[StageSpec]
     """The chain; each stage holds its parameters in full."""
+    comparison: Comparison | None = None
+    """What Evaluate compares; unset: the base and what the chain trained from it."""
+    quality_gate: QualityGate | None = None
+    """What Publish waits for. Not part of any fingerprint."""
     start_at: str | None = None
     stop_after: str | None = None
     trust_remote_code: Boolean = False

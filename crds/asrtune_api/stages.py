@@ -257,8 +257,8 @@ class ErrorUnit(StrEnum):
     WORD = "Word"
 
 
-class EvaluateParams(StageParams):
-    """Decode the test sets with the base and the fine-tuned model and score them."""
+class ScoringParams(StageParams):
+    """How models are decoded and scored."""
 
     unit: ErrorUnit = ErrorUnit.CHARACTER
     """Character: CER without white space; Word: WER."""
@@ -266,14 +266,19 @@ class EvaluateParams(StageParams):
     """Compare without regard to case."""
     ignore_punctuation: Boolean = True
     """Compare without punctuation."""
-    baseline: Boolean = True
-    """Also score the base model."""
     batch_seconds: Integer = Field(60, ge=1)
     """Audio decoded at once, with padding."""
     worst_utterances: Integer = Field(20, ge=0, le=200)
     """How many of the worst utterances the report shows for each set."""
     bootstrap_samples: Integer = Field(1000, ge=100, le=100_000)
     """Resamplings behind each 95 % interval."""
+
+
+class EvaluateParams(ScoringParams):
+    """Decode the test sets with the base and the fine-tuned model and score them."""
+
+    baseline: Boolean = True
+    """Also score the base model."""
 
 
 class WeightFormat(StrEnum):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from asrtune_api.finetune import CheckpointPolicy, DataSource, DataSpec, ModelRef, TrainSource
-from asrtune_api.runspec import Gang, RunSpec, RunStorage, Telemetry
+from asrtune_api.finetune import CheckpointPolicy, DataSource, ModelRef, TrainSource
+from asrtune_api.runspec import Gang, RunData, RunSpec, RunStorage, Telemetry
 from asrtune_api.stages import StageSpec, StageType
 
 
@@ -19,7 +19,7 @@ def run_spec(
         seed=1,
         output=str(directory),
         model=ModelRef(uri=str(directory / "base")),
-        data=DataSpec(
+        data=RunData(
             train=[TrainSource(name="train", uri=str(directory / "train.jsonl"))],
             validation=[DataSource(name="validation", uri=str(directory / "validation.jsonl"))],
         ),

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from asrtune_api.base import ApiModel
-from asrtune_api.finetune import CheckpointPolicy, DataSource, DataSpec, ModelRef, TestSource, TrainSource
-from asrtune_api.runspec import Gang, RunSpec, RunStorage, Telemetry
+from asrtune_api.finetune import CheckpointPolicy, DataSource, ModelRef, TestSource, TrainSource
+from asrtune_api.runspec import Gang, RunData, RunSpec, RunStorage, Telemetry
 from asrtune_api.stages import StageSpec, StageType
 from asrtune_trainer.stages.base import Finished, StageContext, StageResult
 from asrtune_trainer.stages.mirror import Mirror
@@ -32,7 +32,7 @@ class Recorder:
 def stage_context(
     root: Path,
     params: ApiModel,
-    data: DataSpec,
+    data: RunData,
     *,
     upstream: Mapping[str, Finished] | None = None,
     name: str | None = None,
@@ -86,9 +86,9 @@ def finished(context: StageContext, result: StageResult) -> Finished:
 
 def data_spec(
     train: list[Path | str], validation: Path | str, test: Path | str | None = None, percent: int = 5
-) -> DataSpec:
+) -> RunData:
     """Training lists (named after their files), a validation list and perhaps a test list."""
-    return DataSpec(
+    return RunData(
         train=[TrainSource(name=Path(path).stem, uri=str(path)) for path in train],
         validation=[DataSource(name="validation", uri=str(validation))],
         test=[TestSource(name="test", uri=str(test))] if test else [],

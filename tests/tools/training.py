@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from asrtune_api.finetune import CheckpointPolicy, DataSource, DataSpec, ModelRef, TrainSource
+from asrtune_api.finetune import CheckpointPolicy, DataSource, ModelRef, TrainSource
 from asrtune_api.runspec import Gang as GangSpec
-from asrtune_api.runspec import RunSpec, RunStorage
+from asrtune_api.runspec import RunData, RunSpec, RunStorage
 from asrtune_api.runspec import Telemetry as TelemetrySpec
 from asrtune_api.stages import StageSpec, StageType, TrainParams
 from asrtune_trainer.data.utterance import write_utterances
@@ -69,7 +69,7 @@ def make_job(
         seed=7,
         output=str(root / "out"),
         model=ModelRef(uri=str(model)),
-        data=DataSpec(train=[TrainSource(**source)], validation=[DataSource(**source)]),
+        data=RunData(train=[TrainSource(**source)], validation=[DataSource(**source)]),
         storage=RunStorage(),
         checkpoint=CheckpointPolicy(every_steps=every_steps),
         gang=GangSpec(processes_per_node=processes),

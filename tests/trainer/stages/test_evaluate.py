@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asrtune_api.errors import DataInvalidError, InterruptedRunError, SpecInvalidError
-from asrtune_api.finetune import CheckpointPolicy, DataSource, DataSpec, ModelRef, TestSource, TrainSource
-from asrtune_api.runspec import Gang, RunSpec, RunStorage
+from asrtune_api.finetune import CheckpointPolicy, DataSource, ModelRef, TestSource, TrainSource
+from asrtune_api.runspec import Gang, RunData, RunSpec, RunStorage
 from asrtune_api.runspec import Telemetry as TelemetrySpec
 from asrtune_api.stages import EvaluateParams, PrepareParams, StageSpec, StageType, TrainParams
 from asrtune_trainer.data.audio import load_audio
@@ -75,7 +75,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def run_spec(world: World, evaluate: StageSpec) -> RunSpec:
     source = DataSource(name="tiny", uri="/nowhere.jsonl")
-    data = DataSpec(
+    data = RunData(
         train=[TrainSource(name="tiny", uri="/nowhere.jsonl")],
         validation=[source],
         test=[

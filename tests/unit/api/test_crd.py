@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ def test_columns_lead_to_fields() -> None:
     for kind in crd.KINDS:
         paths = {path.removeprefix(kind.model.__name__): node for path, node in nodes(schema_of(kind))}
         for _, type_, path, _ in kind.columns:
-            assert paths[path]["type"] == type_
+            # A condition's column picks an item of a list by its type.
+            assert paths[re.sub(r"\[\?\(.*\)\]", "[]", path)]["type"] == type_
 
 
 def test_finetune_answers_how_far_how_good_how_long() -> None:
@@ -148,4 +150,6 @@ def test_stale_file_is_named_and_written(tmp_path: Path, capsys: pytest.CaptureF
         in capsys.readouterr().err
     )
     assert crd.main(["--write", "--directory", str(tmp_path)]) == 0
-    assert yaml.safe_load(victim.read_text()) == crd.definition(crd.KINDS[1])
+    assert yaml.safe_load(victim.read_text()) == crd.definition(
+        next(kind for kind in crd.KINDS if kind.plural == "asrruntimes")
+    )

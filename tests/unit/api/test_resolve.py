@@ -59,7 +59,7 @@ def leaves(model: ApiModel, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def run_leaves(run: RunSpec) -> Iterator[tuple[str, Any]]:
     for at, value in leaves(run):
-        if at.split(".")[0] not in {"version", "stages", "decisions"}:
+        if at.split(".")[0] not in {"version", "stages", "comparison", "qualityGate", "decisions"}:
             yield at, value
     for stage in run.stages:
         yield f"stages.{stage.name}.type", str(stage.type)

@@ -31,6 +31,7 @@ from asrtune_trainer.scoring.results import ModelName, Results
 from asrtune_trainer.stages.base import Finished, StageContext
 from asrtune_trainer.stages.ledger import versions
 from asrtune_trainer.stages.manifest import MANIFEST, parse_manifest
+from asrtune_trainer.stages.model_input import base_reference
 from asrtune_trainer.stages.test_sets import Evaluated
 from asrtune_trainer.train.gang import detect_device
 
@@ -55,7 +56,7 @@ def gather(
     budget = BUDGET // max(1, len(evaluated))
     return ReportData(
         name=context.run.name,
-        model=model_label(context.run.model),
+        model=model_label(base_reference(context)),
         family=family,
         created=datetime.now(UTC).astimezone(),
         results=results,
