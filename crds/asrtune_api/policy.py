@@ -9,6 +9,8 @@ from pydantic import Field, StringConstraints
 
 from asrtune_api.base import ApiModel, Boolean, Integer, Name, Rule
 
+_RESERVED = ("/etc/asrtune/", "/dev/", "/proc/", "/sys/")
+
 MountPath = Annotated[str, StringConstraints(pattern=r"^/[^:\s]*[^:/\s]$", max_length=300)]
 
 
@@ -109,6 +111,3 @@ class VolumeClaim(ApiModel):
     """Directory inside the volume; unset: all of it."""
     read_only: Boolean = False
     """Mount it read-only."""
-
-
-_RESERVED = ("/etc/asrtune/", "/dev/", "/proc/", "/sys/")

@@ -105,6 +105,8 @@ class Progress(ApiModel):
 
     percent: Integer = Field(ge=0, le=100)
     """Share of the run's work that is done."""
+    stage_percent: Decimal | None = Field(None, ge=0, le=100)
+    """Share of the running stage's work that is done."""
     step: Integer | None = Field(None, ge=0)
     """Optimiser steps done by the running Train stage."""
     total_steps: Integer | None = Field(None, ge=0)
@@ -169,8 +171,10 @@ class AttemptStatus(ApiModel):
     """Number of the attempt, from 1; it only grows."""
     backend: Backend
     """What ran its pods."""
+    created_at: AwareDatetime
+    """When it was made."""
     started_at: AwareDatetime | None = None
-    """When its pods ran first."""
+    """When all its pods ran first."""
     finished_at: AwareDatetime | None = None
     """When its last pod had ended."""
     verdict: str | None = Field(None, max_length=63, pattern=r"^[A-Za-z][A-Za-z0-9]*$")
@@ -219,6 +223,8 @@ class RunStatus(ApiModel):
     """Where results lie."""
     run_spec: str | None = Field(None, max_length=253)
     """Name of the ConfigMap with the RunSpec that this status is about: the resolved manifest, by its hash."""
+    spec_digest: str | None = Field(None, max_length=64)
+    """Digest of the part of the spec that the RunSpec was made from: another one starts the run again."""
     started_at: AwareDatetime | None = None
     """When the run's first pod ran."""
     finished_at: AwareDatetime | None = None

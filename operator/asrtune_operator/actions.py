@@ -27,19 +27,7 @@ class DeleteWorkload:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class DeletePod:
-    """Delete a pod that no workload owns any more, or (force) that ran on a lost node and can never confirm its end.
-
-    After the status is written.
-    """
-
-    name: str
-    uid: str
-    force: bool = False
-
-
-Action = CreateGang | DeleteWorkload | DeletePod
+Action = CreateGang | DeleteWorkload
 
 
 class EventType(StrEnum):

@@ -21,6 +21,10 @@ ATTEMPT: Final = f"{GROUP}/attempt"
 """Number of the attempt."""
 RUN_SPEC: Final = f"{GROUP}/run-spec"
 """Name of the RunSpec's ConfigMap."""
+GPUS: Final = f"{GROUP}/gpus"
+"""Annotation of a pod: how many GPUs it asks for, whatever the resource that stands for one is called."""
+QUEUE_NAME: Final = "kueue.x-k8s.io/queue-name"
+"""Kueue's label of a workload."""
 RETRY: Final = f"{GROUP}/retry"
 """Annotation of a run: a value that is not status.retried starts a failed run again."""
 
@@ -30,8 +34,12 @@ MAX_LABEL: Final = 63
 
 
 def shorten(text: str, length: int) -> str:
-    """A name of at most `length` characters that no other name is shortened to, and that is a DNS label."""
+    """A name of at most `length` characters that no other name is shortened to, and that is a DNS label.
+
+    It begins with a letter: Services, and whatever is given one by its controller, have such names only.
+    """
     clean = text.replace(".", "-")
+    clean = f"n{clean}" if clean[:1].isdigit() else clean
     if clean == text and len(text) <= length:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:6]

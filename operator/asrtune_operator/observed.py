@@ -195,5 +195,7 @@ class Observed:
     """Nodes that are gone or unreachable: nothing that ran there is heard of any more."""
     wait: Wait | None = None
     """Why the newest attempt waits, where it does (`waiting.py`)."""
+    refused: Wait | None = None
+    """Why the API server refused the last CreateGang; None as soon as another try is due."""
     former: Sequence[str] = ()
     """Workloads of a deleted run of the same name that are still there."""

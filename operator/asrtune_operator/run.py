@@ -42,6 +42,9 @@ class Run:
     generation: int
     created: datetime
     spec: RunSpec
+    digest: str
+    """Of the part of the manifest that decides what is run: all but suspend and runPolicy. As long as it is the same,
+    a run keeps the RunSpec of its ConfigMap, even if an upgrade or a runtime would now decide otherwise."""
     units: tuple[Unit, ...]
     policy: RunPolicy
     resources: Resources
