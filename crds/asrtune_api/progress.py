@@ -14,6 +14,19 @@ class Throughput(BaseModel):
     audio_seconds_per_second: float | None = None
 
 
+class SetScore(BaseModel):
+    """How one model did on one test set, in percent; a number that is not finite is absent."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    set: str
+    model: str
+    cer: float | None = None
+    low: float | None = None
+    high: float | None = None
+    retention: bool = False
+
+
 class ProgressDocument(BaseModel):
     """Where a run stands. Times are unix seconds, rates percent; nothing in it is infinite or not a number."""
 
@@ -21,11 +34,17 @@ class ProgressDocument(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     run: str
+    attempt: int = 0
+    """As the process was told; 0 where nobody counts, as on a laptop."""
     stage: str = ""
     """The stage that is running, or ran last; empty before the first."""
     stage_type: str = ""
     stage_state: str = "starting"
     """starting, waiting (for the gang, or for a download), running, skipped or finished."""
+    waiting_for: str = ""
+    """Rendezvous or Download while it waits, else empty."""
+    waiting_message: str = ""
+    """What it waits for, for people."""
     stage_position: int = 0
     stage_count: int = 0
     stage_percent: float = 0.0
@@ -45,7 +64,9 @@ class ProgressDocument(BaseModel):
     checkpoint_step: int | None = None
     """Optimiser step of the last checkpoint that is complete at the output URI."""
     checkpoint_at: float | None = None
-    """When it was complete."""
+    """When it was complete; unset for one that an earlier process saved."""
+    scores: list[SetScore] = Field(default_factory=list)
+    """The last of each test set and model."""
     started: float = 0.0
     updated: float = 0.0
     """Time of the last event: what is long ago hangs."""

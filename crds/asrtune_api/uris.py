@@ -44,6 +44,11 @@ def absolute_uri(uri: str, base: str | None, *, where: str) -> str:
     return posixpath.normpath(posixpath.join(base, uri))
 
 
+def stage_uri(output: str, stage: str) -> str:
+    """Where a stage's files lie at a run's output (an absolute path or s3 URI)."""
+    return f"{output.rstrip('/')}/stages/{stage}"
+
+
 def _join_s3(base: str, uri: str, where: str) -> str:
     bucket, _, key = base.removeprefix("s3://").partition("/")
     joined = posixpath.normpath(posixpath.join(key, uri))

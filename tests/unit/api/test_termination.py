@@ -6,7 +6,18 @@ from hypothesis import strategies as st
 
 from asrtune_api import errors
 from asrtune_api.errors import AsrtuneError, DataInvalidError, ExitCode
-from asrtune_api.termination import LIMIT_BYTES, EndClass, TerminationMessage
+from asrtune_api.scores import Score, read_scores, score_entries
+from asrtune_api.status import StageState
+from asrtune_api.termination import (
+    LIMIT_BYTES,
+    EndClass,
+    SavedCheckpoint,
+    TerminationMessage,
+    metric_entries,
+    metrics_of,
+    state_entry,
+    state_of,
+)
 
 TEXT = st.text(max_size=9000) | st.text(alphabet='\x00\ud800"\\話😀', max_size=5000)
 Results = dict[str, str | float]
@@ -93,3 +104,43 @@ def test_message_of_a_newer_trainer_is_read() -> None:
     message = TerminationMessage.decode(b'{"class": "Done", "novelty": 1}')
     assert message is not None
     assert message.end_class is EndClass.DONE
+
+
+@pytest.mark.parametrize("time", [None, 1700000000.25])
+def test_the_last_checkpoint_is_told(time: float | None) -> None:
+    saved = SavedCheckpoint(step=500, time=time)
+    message = TerminationMessage.from_error(AsrtuneError("killed"), step=520, checkpoint=saved)
+    assert TerminationMessage.decode(message.encode()) == message
+    assert "time" in message.encode().decode() or time is None
+
+
+def test_states_and_metrics_of_stages_read_back() -> None:
+    results = {
+        **state_entry("train", StageState.SUCCEEDED),
+        **state_entry("prepare", StageState.SKIPPED),
+        **metric_entries("train", {"cer": 12.3456789, "steps": 400.0}, 61.5),
+        **metric_entries("train-2", {"cer": 1.0}, 2.0),
+    }
+    back = TerminationMessage.decode(TerminationMessage.done(results=results).encode())
+    assert back is not None
+    assert state_of(back.results, "train") is StageState.SUCCEEDED
+    assert state_of(back.results, "prepare") is StageState.SKIPPED
+    assert state_of(back.results, "average") is None
+    assert metrics_of(back.results, "train") == {"seconds": 61.5, "cer": 12.3457, "steps": 400.0}
+    assert back.results["train/steps"] == 400
+
+
+def test_metrics_go_before_scores_do() -> None:
+    rows = [
+        Score(set=f"set-{n}", model="finetuned", cer="8.25", low="7.5", high="9", utterances=400)
+        for n in range(20)
+    ]
+    metrics = metric_entries("train", {f"metric{n}": n / 7 for n in range(500)}, 1.0)
+    back = TerminationMessage.decode(TerminationMessage.done(results=score_entries(rows) | metrics).encode())
+    assert back is not None
+    assert read_scores(back.results) == rows
+    assert 0 < len(metrics_of(back.results, "train")) < 500
+
+
+def test_a_state_of_a_newer_trainer_is_unknown() -> None:
+    assert state_of({"train/state": "Vanished"}, "train") is None
