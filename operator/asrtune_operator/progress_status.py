@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Final
 
+from asrtune_api.base import format_decimal
 from asrtune_api.shares import SHARES
 from asrtune_api.status import AttemptStatus, Progress, StageState
 from asrtune_operator.draft import DONE, Draft
 from asrtune_operator.units import Unit
+
+WAITING: Final = "waiting"
+"""Of ProgressDocument.stage_state: for the rest of the gang or for a download, which have time-outs of their own."""
 
 
 def advance(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
@@ -22,20 +27,23 @@ def advance(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
         _move_stages(draft, unit, said.stage)
     fraction = said.stage_percent / 100 if said.stage in unit.stages else 0.0
     old = draft.progress
-    new = Progress(
-        percent=percent_of(draft, said.stage or unit.key, fraction),
-        stage_percent=round(100 * fraction, 2),
-        step=said.step or None,
-        total_steps=said.total_steps or None,
-        eta_seconds=None if said.eta_seconds is None else round(said.eta_seconds),
-        eta=None if said.eta_seconds is None else for_people(said.eta_seconds),
-        loss=said.last_loss,
-        utterances_per_second=said.throughput.utterances_per_second,
-        checkpoint_step=said.checkpoint_step,
-        checkpoint_at=_time(said.checkpoint_at),
-        advanced_at=view.read_at,
+    new = Progress.model_validate(
+        {
+            "percent": percent_of(draft, said.stage or unit.key, fraction),
+            "stage_percent": format_decimal(round(100 * fraction, 2)),
+            "step": said.step or None,
+            "total_steps": said.total_steps or None,
+            "eta_seconds": None if said.eta_seconds is None else round(said.eta_seconds),
+            "eta": None if said.eta_seconds is None else for_people(said.eta_seconds),
+            "loss": _decimal(said.last_loss, 5),
+            "utterances_per_second": _decimal(said.throughput.utterances_per_second, 2),
+            "checkpoint_step": said.checkpoint_step,
+            "checkpoint_at": _time(said.checkpoint_at),
+            "advanced_at": view.read_at,
+        }
     )
-    if old is not None and old.advanced_at is not None and _mark(old) == _mark(new):
+    stands = said.stage_state != WAITING and old is not None and _mark(old) == _mark(new)
+    if old is not None and old.advanced_at is not None and stands:
         new = new.model_copy(update={"advanced_at": old.advanced_at})
     draft.progress = new
 
@@ -75,6 +83,10 @@ def _move_stages(draft: Draft, unit: Unit, running: str) -> None:
 def _mark(progress: Progress) -> tuple[object, ...]:
     """What changes when a run advances."""
     return progress.step, progress.percent, progress.stage_percent, progress.checkpoint_step
+
+
+def _decimal(value: float | None, digits: int) -> str | None:
+    return None if value is None else format_decimal(round(value, digits))
 
 
 def _time(unix: float | None) -> datetime | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from asrtune_api.base import format_decimal
 from asrtune_api.gate import judge
 from asrtune_api.stages import StageType
 from asrtune_api.status import (
@@ -202,14 +203,16 @@ def _best(draft: Draft) -> BestCer | None:
     measured = [one for one in draft.results if not one.baseline and not one.retention]
     if measured:
         first = measured[0]
-        return BestCer(percent=first.cer, low=first.low, high=first.high, set=first.set)
+        numbers = {"percent": first.cer, "low": first.low, "high": first.high}
+        texts = {key: format_decimal(value) for key, value in numbers.items()}
+        return BestCer.model_validate({**texts, "set": first.set})
     view = draft.observed.progress
     seen = view.document.best_cer if view is not None else None
     before = draft.before.best_cer if isinstance(draft.before, FinetuneStatus) else None
     fresh = draft.before.run_spec != draft.run.spec_name
     if seen is None:
         return None if fresh else before
-    return BestCer(percent=round(seen, 2))
+    return BestCer.model_validate({"percent": format_decimal(round(seen, 2))})
 
 
 def _artifacts(draft: Draft) -> Artifacts | None:

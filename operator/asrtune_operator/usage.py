@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from asrtune_api.base import format_decimal
 from asrtune_api.status import AttemptStatus, LostTime, Progress, Usage
 from asrtune_api.termination import TerminationMessage
 from asrtune_operator.observed import PodView
@@ -67,9 +68,11 @@ def usage_of(
             lost[one.verdict] = lost.get(one.verdict, 0) + wasted
     if not total:
         return before
-    return Usage(
-        gpu_seconds=total,
-        lost_gpu_seconds=sum(lost.values()),
-        lost=[LostTime(reason=reason, gpu_seconds=seconds) for reason, seconds in lost.items()],
-        cost=None if price is None else round(total * price / SECONDS_AN_HOUR, 4),
-    )
+    document: dict[str, object] = {
+        "gpu_seconds": total,
+        "lost_gpu_seconds": sum(lost.values()),
+        "lost": [LostTime(reason=reason, gpu_seconds=seconds) for reason, seconds in lost.items()],
+    }
+    if price is not None:
+        document["cost"] = format_decimal(round(total * price / SECONDS_AN_HOUR, 4))
+    return Usage.model_validate(document)
