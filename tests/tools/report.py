@@ -10,6 +10,7 @@ from typing import Any
 from asrtune_api.runspec import Decision, Origin
 from asrtune_trainer.report.model import (
     Clip,
+    ComparedModel,
     Curve,
     Example,
     Hypothesis,
@@ -19,24 +20,22 @@ from asrtune_trainer.report.model import (
     StageTime,
 )
 from asrtune_trainer.scoring import Scoring, align, count_edits, score
-from asrtune_trainer.scoring.results import ModelName, Results, SetResult, set_result
+from asrtune_trainer.scoring.results import BASE, FINETUNED, Bootstrap, Results, SetResult, set_result
 
-BASE, FINETUNED = ModelName.BASE, ModelName.FINETUNED
 SCORING = Scoring()
 _VOID = {"meta", "link", "br", "hr", "img", "input", "source", "wbr"}
 _INFORMAL = {"path", "use", "rect", "circle", "line", "polyline"}
 
 
-def set_of(
-    name: str, texts: Mapping[ModelName, list[str]], references: list[str], **changes: Any
-) -> SetResult:
+def set_of(name: str, texts: Mapping[str, list[str]], references: list[str], **changes: Any) -> SetResult:
     """A scored set; texts are by model, in the order of the references."""
     numbered = {str(index): text for index, text in enumerate(references)}
     scores = {
         model: score(numbered, {str(index): text for index, text in enumerate(found)}, SCORING)
         for model, found in texts.items()
     }
-    values: dict[str, Any] = {"retention": False, "seconds": 12.5, "samples": 200, "seed": 0}
+    baseline = BASE if BASE in texts else None
+    values: dict[str, Any] = {"seconds": 12.5, "bootstrap": Bootstrap(200, 0), "baseline": baseline}
     return set_result(name, scores, **(values | changes))
 
 
@@ -45,7 +44,7 @@ def example(key: str, reference: str, clip: Clip | None = None, **heard: str) ->
     hypotheses = {}
     for model, text in heard.items():
         left, right = SCORING.tokens(reference), SCORING.tokens(text)
-        hypotheses[ModelName(model)] = Hypothesis(count_edits(left.units, right.units), align(left, right))
+        hypotheses[model] = Hypothesis(count_edits(left.units, right.units), align(left, right))
     return Example(
         key, reference, hypotheses, 2.5, clip or Clip("", "audio not available: there is no a.wav")
     )
@@ -86,7 +85,7 @@ def report_data(**changes: Any) -> ReportData:
     values: dict[str, Any] = {
         "name": "demo",
         "model": "tiny",
-        "family": "ctc",
+        "models": [ComparedModel(BASE, "base", "ctc"), ComparedModel(FINETUNED, "fine-tuned", "ctc")],
         "created": datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
         "results": Results("CER", [near, old], 200),
         "examples": [

@@ -12,7 +12,8 @@ import pytest
 from asrtune_trainer.report.audio import data_uri
 from asrtune_trainer.report.build import build_report
 from asrtune_trainer.report.model import Clip, SetExamples
-from tools.report import FINETUNED, example, report_data
+from asrtune_trainer.scoring.results import FINETUNED
+from tools.report import example, report_data
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

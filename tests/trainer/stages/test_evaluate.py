@@ -73,7 +73,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(root, base, other, make_corpus(root / "audio", 12))
 
 
-def run_spec(world: World, evaluate: StageSpec) -> RunSpec:
+def run_spec(world: World, evaluate: StageSpec, output: Path) -> RunSpec:
     source = DataSource(name="tiny", uri="/nowhere.jsonl")
     data = RunData(
         train=[TrainSource(name="tiny", uri="/nowhere.jsonl")],
@@ -86,7 +86,7 @@ def run_spec(world: World, evaluate: StageSpec) -> RunSpec:
     return RunSpec(
         name="tiny",
         seed=3,
-        output=str(world.root / "out"),
+        output=str(output),
         model=ModelRef(uri=str(world.base)),
         data=data,
         storage=RunStorage(),
@@ -120,7 +120,7 @@ def context(
     stores = Stores()
     directory.mkdir(parents=True, exist_ok=True)
     return StageContext(
-        run=run_spec(world, stage),
+        run=run_spec(world, stage, directory),
         stage=stage,
         directory=directory,
         uri=str(directory),
@@ -172,7 +172,7 @@ def test_scores_both_models_on_every_set(world: World, tmp_path: Path) -> None:
         ("near", False, 8),
         ("old", True, 4),
     ]
-    assert document["sets"][0]["difference"]["gain"] == pytest.approx(
+    assert document["sets"][0]["differences"]["finetuned"]["gain"] == pytest.approx(
         result.metrics["cer/near/base"] - result.metrics["cer/near/finetuned"]
     )
     scored = {(event.set, event.model): event for event in recorder.of(Scored)}

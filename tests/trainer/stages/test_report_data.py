@@ -12,7 +12,7 @@ from asrtune_api.finetune import ModelRef
 from asrtune_trainer.data.utterance import Utterance
 from asrtune_trainer.report.audio import AudioBudget
 from asrtune_trainer.scoring import Scoring, score
-from asrtune_trainer.scoring.results import ModelName
+from asrtune_trainer.scoring.results import BASE, FINETUNED
 from asrtune_trainer.stages.report_data import model_label, reject_reasons, worst
 from asrtune_trainer.stages.test_sets import Evaluated, TestSet
 
@@ -24,16 +24,16 @@ def evaluated(directory: Path, heard: dict[str, str], base: dict[str, str] | Non
         Utterance(key, str(directory / "a.wav"), "abcd", 0.5, 50, 4, "near", "en", "me") for key in heard
     ]
     references = {one.key: one.target for one in utterances}
-    transcripts = {ModelName.FINETUNED: heard} | ({ModelName.BASE: base} if base is not None else {})
+    transcripts = {FINETUNED: heard} | ({BASE: base} if base is not None else {})
     scores = {name: score(references, texts) for name, texts in transcripts.items()}
     return Evaluated(TestSet("near", retention=False, utterances=utterances), transcripts, scores)
 
 
 def test_the_worst_come_first_and_the_right_ones_not_at_all(tmp_path: Path) -> None:
     one = evaluated(tmp_path, {"b": "abcx", "a": "abcx", "right": "ABCD.", "c": "xxxx"})
-    found = worst(one, Scoring(), 10, AudioBudget())
+    found = worst(one, FINETUNED, Scoring(), 10, AudioBudget())
     assert [example.key for example in found.examples] == ["c", "a", "b"]
-    assert [example.key for example in worst(one, Scoring(), 1, AudioBudget()).examples] == ["c"]
+    assert [example.key for example in worst(one, FINETUNED, Scoring(), 1, AudioBudget()).examples] == ["c"]
     assert found.examples[0].clip.uri.startswith("data:audio/")
     assert found.examples[0].language == "en"
 
@@ -42,10 +42,10 @@ def test_a_garbled_sentence_is_worse_than_a_wrong_letter(tmp_path: Path) -> None
     one = evaluated(tmp_path, {"letter": "xy", "sentence": "x"})
     texts = {"letter": "a", "sentence": "a long sentence"}
     utterances = [replace(utterance, target=texts[utterance.key]) for utterance in one.set.utterances]
-    scores = {ModelName.FINETUNED: score(texts, one.transcripts[ModelName.FINETUNED])}
+    scores = {FINETUNED: score(texts, one.transcripts[FINETUNED])}
     one = replace(one, set=replace(one.set, utterances=utterances), scores=scores)
-    assert scores[ModelName.FINETUNED].utterances["letter"].rate == 200.0
-    assert [example.key for example in worst(one, Scoring(), 2, AudioBudget()).examples] == [
+    assert scores[FINETUNED].utterances["letter"].rate == 200.0
+    assert [example.key for example in worst(one, FINETUNED, Scoring(), 2, AudioBudget()).examples] == [
         "sentence",
         "letter",
     ]
@@ -53,15 +53,15 @@ def test_a_garbled_sentence_is_worse_than_a_wrong_letter(tmp_path: Path) -> None
 
 def test_the_base_models_words_stand_beside(tmp_path: Path) -> None:
     one = evaluated(tmp_path, {"a": "abcx"}, base={})
-    (example,) = worst(one, Scoring(), 10, AudioBudget()).examples
-    assert example.hypotheses[ModelName.BASE].counts.deletions == 4
-    assert example.hypotheses[ModelName.FINETUNED].counts.substitutions == 1
+    (example,) = worst(one, FINETUNED, Scoring(), 10, AudioBudget()).examples
+    assert example.hypotheses[BASE].counts.deletions == 4
+    assert example.hypotheses[FINETUNED].counts.substitutions == 1
 
 
 def test_audio_that_is_gone_is_no_accident(tmp_path: Path) -> None:
     one = evaluated(tmp_path, {"a": "x"})
     (tmp_path / "a.wav").unlink()
-    (example,) = worst(one, Scoring(), 10, AudioBudget()).examples
+    (example,) = worst(one, FINETUNED, Scoring(), 10, AudioBudget()).examples
     assert example.clip.uri == ""
     assert "not available" in example.clip.absence
 

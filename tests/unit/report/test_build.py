@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 
 from asrtune_api.runspec import Decision, Origin
 from asrtune_trainer.report.build import SHOWN_CHARACTERS, SHOWN_EXAMPLES, build_report, marked, scale, share
-from asrtune_trainer.report.model import Clip, Curve, RejectReason, SetExamples, StageTime
+from asrtune_trainer.report.model import Clip, ComparedModel, Curve, RejectReason, SetExamples, StageTime
 from asrtune_trainer.scoring import Scoring, align
-from asrtune_trainer.scoring.results import Results
+from asrtune_trainer.scoring.results import BASE, FINETUNED, Results
 from tools.report import (
-    BASE,
-    FINETUNED,
     Page,
     example,
     report_data,
@@ -76,7 +74,7 @@ def test_whatever_people_wrote_is_inert() -> None:
     data = report_data(
         name=EVIL,
         model=EVIL,
-        family=EVIL,
+        models=[ComparedModel(BASE, EVIL, EVIL), ComparedModel(FINETUNED, EVIL, EVIL)],
         results=Results("CER", [set_of(EVIL, {BASE: ["x"], FINETUNED: ["y"]}, [EVIL])], 100),
         examples=[
             SetExamples(EVIL, FINETUNED, [example(EVIL, EVIL, Clip("", EVIL), base=EVIL, finetuned="scr")])

@@ -3,8 +3,8 @@
 import pytest
 
 from asrtune_trainer.report.words import Tone, duration, percent, points, verdict
-from asrtune_trainer.scoring.results import Results
-from tools.report import BASE, FINETUNED, set_of
+from asrtune_trainer.scoring.results import BASE, FINETUNED, Results
+from tools.report import set_of
 
 REFERENCES = ["abcdefghij"] * 20
 WRONG = ["xbcdefghij"] * 20

@@ -12,6 +12,7 @@ from asrtune_api.runspec import Origin
 from asrtune_trainer.report.charts import curve_charts
 from asrtune_trainer.report.model import ReportData
 from asrtune_trainer.report.words import bounds, duration, percent, points, tone, verdict
+from asrtune_trainer.report.words_compared import compared_verdict
 from asrtune_trainer.scoring import Span, SpanKind
 from asrtune_trainer.scoring.results import Results
 
@@ -44,8 +45,9 @@ def build_report(data: ReportData) -> str:
     return template.render(
         data=data,
         style=Markup(style),  # noqa: S704  our own style sheet
-        verdict=verdict(data.results),
+        verdict=compared_verdict(data.results) if data.results.compared else verdict(data.results),
         tone=tone,
+        called=data.called,
         scale=scale(data.results),
         charts=[(curve, curve_charts(curve, number)) for number, curve in enumerate(data.curves, start=1)],
         chosen=[one for one in data.decisions if one.origin is Origin.USER],
@@ -56,10 +58,9 @@ def build_report(data: ReportData) -> str:
 
 def scale(results: Results) -> float:
     """Right end of the axis of error rates, percent: a round number over every interval."""
-    highest = max(
-        (max(model.rate, model.interval.high) for one in results.sets for model in one.models.values()),
-        default=0.0,
-    )
+    rates = [one.human or 0.0 for one in results.sets]
+    rates += [max(model.rate, model.interval.high) for one in results.sets for model in one.models.values()]
+    highest = max(rates, default=0.0)
     if highest <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(highest))

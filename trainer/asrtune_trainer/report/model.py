@@ -9,7 +9,7 @@ from typing import Any
 
 from asrtune_api.runspec import Decision
 from asrtune_trainer.scoring import EditCounts, Span
-from asrtune_trainer.scoring.results import ModelName, Results
+from asrtune_trainer.scoring.results import Results
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Example:
 
     key: str
     reference: str
-    hypotheses: Mapping[ModelName, Hypothesis]
+    hypotheses: Mapping[str, Hypothesis]
     seconds: float
     clip: Clip
     language: str = ""
@@ -49,7 +49,7 @@ class SetExamples:
     """The worst utterances of a set, worst first."""
 
     set: str
-    judged: ModelName
+    judged: str
     """The model whose errors decide."""
     examples: Sequence[Example]
 
@@ -88,16 +88,27 @@ class StageTime:
 
 
 @dataclass(frozen=True)
+class ComparedModel:
+    """A model whose error rates the report shows."""
+
+    name: str
+    """As results call it."""
+    label: str
+    """What it is, for people: the name itself in a fine-tuning run, else where it lies."""
+    family: str
+
+
+@dataclass(frozen=True)
 class ReportData:
     """A report."""
 
     name: str
     """Name of the run."""
-    model: str
-    """The base model as people call it: hub name or directory."""
-    family: str
     created: datetime
     results: Results
+    models: Sequence[ComparedModel]
+    model: str = ""
+    """The base model as people call it, hub name or directory; empty in an evaluation."""
     examples: Sequence[SetExamples] = ()
     curves: Sequence[Curve] = ()
     statistics: Mapping[str, Any] = field(default_factory=dict)
@@ -108,3 +119,8 @@ class ReportData:
     device: str = ""
     times: Sequence[StageTime] = ()
     seed: int | None = None
+
+    def called(self, model: str) -> str:
+        """What people call a model: in an evaluation by the name that they gave it."""
+        labels = {one.name: one.label for one in self.models}
+        return model if self.results.compared else labels.get(model, model)

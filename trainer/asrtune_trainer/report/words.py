@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from asrtune_trainer.scoring import Interval
+from asrtune_trainer.scoring import Difference, Interval
 from asrtune_trainer.scoring.results import ModelResult, Results, SetResult
 
 NBSP = "\N{NO-BREAK SPACE}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
+NOTHING = "There is nothing to judge by: no test utterance was scored."
 _MINUTE, _HOUR = 60, 3600
 
 
@@ -63,33 +64,37 @@ def _figures(value: float) -> str:
 
 def verdict(results: Results) -> Verdict:
     """Judge by the sets of the new domain; what became of the old one is said beside it."""
-    unit = "character" if results.metric == "CER" else "word"
-    sets = [one for one in results.sets if one.utterances]
-    new = [one for one in sets if not one.retention] or sets
-    if not new:
-        return Verdict(Tone.UNCLEAR, "There is nothing to judge by: no test utterance was scored.", ())
-    rest = [one for one in sets if one is not new[0]]
-    return Verdict(tone(new[0]), _headline(new[0], unit), [_beside(one) for one in rest])
+    unit = unit_of(results)
+    decides = results.deciding
+    if decides is None:
+        return Verdict(Tone.UNCLEAR, NOTHING, ())
+    rest = [one for one in results.sets if one.utterances and one is not decides]
+    return Verdict(tone(decides.difference), _headline(decides, unit), [_beside(one) for one in rest])
 
 
-def tone(one: SetResult) -> Tone:
+def unit_of(results: Results) -> str:
+    """What the error rate counts."""
+    return "character" if results.metric == "CER" else "word"
+
+
+def tone(difference: Difference | None) -> Tone:
     """Better or worse only where the 95 % interval of the difference leaves no doubt."""
-    if one.difference is None:
+    if difference is None:
         return Tone.UNCLEAR
-    if one.difference.interval.low > 0:
+    if difference.interval.low > 0:
         return Tone.BETTER
-    return Tone.WORSE if one.difference.interval.high < 0 else Tone.UNCLEAR
+    return Tone.WORSE if difference.interval.high < 0 else Tone.UNCLEAR
 
 
 def _headline(one: SetResult, unit: str) -> str:
     if one.base is None or one.finetuned is None:
         return _single(one, unit)
     before, after = percent(one.base.rate), percent(one.finetuned.rate)
-    match tone(one):
+    match tone(one.difference):
         case Tone.BETTER:
             return (
                 f"On {one.name}, fine-tuning cut the {unit} error rate from {before} to {after}"
-                f"{_fewer(one.base, one.finetuned)}."
+                f"{fewer(one.base, one.finetuned)}."
             )
         case Tone.WORSE:
             return (
@@ -98,8 +103,8 @@ def _headline(one: SetResult, unit: str) -> str:
             )
         case _:
             return (
-                f"On {one.name}, fine-tuning made no difference that {_count(one.utterances, 'utterance')} can prove:"
-                f" the {unit} error rate was {before} and is {after}; {_range(one)}."
+                f"On {one.name}, fine-tuning made no difference that {count(one.utterances, 'utterance')} can prove:"
+                f" the {unit} error rate was {before} and is {after}; {possible(one.difference)}."
             )
 
 
@@ -112,7 +117,8 @@ def _single(one: SetResult, unit: str) -> str:
     )
 
 
-def _fewer(base: ModelResult, finetuned: ModelResult) -> str:
+def fewer(base: ModelResult, finetuned: ModelResult) -> str:
+    """How many errors of the first the second does not make, as the end of a sentence."""
     if finetuned.counts.edits == 0:
         return ": no error is left"
     fewer = min(99.0, 100 * (1 - finetuned.counts.edits / base.counts.edits))
@@ -126,23 +132,24 @@ def _beside(one: SetResult) -> str:
         result = next(iter(one.models.values()))
         return f"On {where}: {percent(result.rate)}."
     change = f"{percent(one.base.rate)} before, {percent(one.finetuned.rate)} after"
-    match tone(one):
+    match tone(one.difference):
         case Tone.BETTER:
             return f"On {where} it got better, too: {change}."
         case Tone.WORSE:
             return f"On {where} it got worse: {change}."
         case _:
-            return f"On {where} no change is certain: {change}; {_range(one)}."
+            return f"On {where} no change is certain: {change}; {possible(one.difference)}."
 
 
-def _range(one: SetResult) -> str:
+def possible(difference: Difference | None) -> str:
     """What the interval of the change leaves open."""
-    assert one.difference is not None
-    better, worse = one.difference.interval.high, -one.difference.interval.low
+    assert difference is not None  # else nobody would ask
+    better, worse = difference.interval.high, -difference.interval.low
     if better == worse == 0:
         return "every utterance has as many errors as before"
     return f"it may be up to {_figures(worse)} points worse or {_figures(better)} better"
 
 
-def _count(number: int, what: str) -> str:
+def count(number: int, what: str) -> str:
+    """A number of things."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

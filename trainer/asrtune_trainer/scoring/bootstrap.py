@@ -26,6 +26,10 @@ class Interval:
     low: float
     high: float
 
+    def negated(self) -> Interval:
+        """The interval of the negative value."""
+        return Interval(-self.high, -self.low)
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:

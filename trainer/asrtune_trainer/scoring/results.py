@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from enum import StrEnum
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
+from asrtune_api.scores import Score, percent
 from asrtune_trainer.scoring.bootstrap import CONFIDENCE, Difference, Interval, difference, interval
 from asrtune_trainer.scoring.corpus import CorpusScore
 from asrtune_trainer.scoring.edits import EditCounts
 
-
-class ModelName(StrEnum):
-    """Which model decoded."""
-
-    BASE = "base"
-    FINETUNED = "finetuned"
+BASE: Final = "base"
+FINETUNED: Final = "finetuned"
+"""The models of a fine-tuning run; an evaluation has names of its own."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +39,31 @@ class SetResult:
     utterances: int
     seconds: float
     """Audio in all."""
-    models: Mapping[ModelName, ModelResult]
-    difference: Difference | None
-    """Base against fine-tuned, where both were scored."""
+    models: Mapping[str, ModelResult]
+    baseline: str | None = None
+    """The model that the others are compared with."""
+    differences: Mapping[str, Difference] = field(default_factory=dict)
+    """The baseline against each other model."""
+    human: float | None = None
+    """What people reach, percent."""
 
     @property
     def base(self) -> ModelResult | None:
-        return self.models.get(ModelName.BASE)
+        return self.models.get(BASE)
 
     @property
     def finetuned(self) -> ModelResult | None:
-        return self.models.get(ModelName.FINETUNED)
+        return self.models.get(FINETUNED)
+
+    @property
+    def best(self) -> str:
+        """The model with the lowest rate, the first of several."""
+        return min(self.models, key=lambda name: self.models[name].rate)
+
+    @property
+    def difference(self) -> Difference | None:
+        """Base against fine-tuned, where both were scored."""
+        return self.differences.get(FINETUNED)
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,14 @@ class Results:
     """CER or WER."""
     sets: Sequence[SetResult]
     bootstrap_samples: int
+    compared: bool = False
+    """Models of an evaluation, rather than a base and what was trained from it."""
+
+    @property
+    def deciding(self) -> SetResult | None:
+        """The set that says which model is best: the first of the new domain that holds utterances."""
+        sets = [one for one in self.sets if one.utterances]
+        return next((one for one in sets if not one.retention), sets[0] if sets else None)
 
     def to_json(self) -> str:
         """The document of `results.json`; rates in percent."""
@@ -76,49 +95,97 @@ class Results:
         return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
     def metrics(self) -> dict[str, float]:
-        """Numbers for the manifest: `cer/SET/MODEL` with `/low` and `/high`, and `gain/SET`."""
+        """Numbers for the manifest: `cer/SET/MODEL` and `difference/SET/MODEL`, each with `/low` and `/high`.
+
+        A difference is the model's rate minus the baseline's: negative is better. A fine-tuning run also has `gain/SET`.
+        """
         found: dict[str, float] = {}
         for one in self.sets:
             for model, result in one.models.items():
                 name = f"{self.metric.lower()}/{one.name}/{model}"
-                found |= {
-                    name: result.rate,
-                    f"{name}/low": result.interval.low,
-                    f"{name}/high": result.interval.high,
-                }
+                found |= _with_ends(name, result.rate, result.interval)
+            for model, paired in one.differences.items():
+                name = f"difference/{one.name}/{model}"
+                found |= _with_ends(name, -paired.gain, paired.interval.negated())
             if one.difference is not None:
                 found[f"gain/{one.name}"] = one.difference.gain
         return found
 
+    def scores(self) -> list[Score]:
+        """The same as a status shows it."""
+        return [self._score(one, model) for one in self.sets for model in one.models]
+
+    def _score(self, one: SetResult, model: str) -> Score:
+        result, paired = one.models[model], one.differences.get(model)
+        values: dict[str, Any] = {
+            "set": one.name,
+            "model": model,
+            "metric": self.metric,
+            "cer": percent(result.rate),
+            "low": percent(result.interval.low),
+            "high": percent(result.interval.high),
+            "utterances": one.utterances,
+            "retention": one.retention,
+            "baseline": model == one.baseline,
+        }
+        if paired is not None:
+            worse = paired.interval.negated()
+            values |= {
+                "difference": percent(-paired.gain),
+                "difference_low": percent(worse.low),
+                "difference_high": percent(worse.high),
+            }
+        return Score.model_validate(values)
+
+
+def _with_ends(name: str, value: float, ends: Interval) -> dict[str, float]:
+    return {name: value, f"{name}/low": ends.low, f"{name}/high": ends.high}
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How intervals are made."""
+
+    samples: int
+    seed: int
+
 
 def set_result(
     name: str,
-    scores: Mapping[ModelName, CorpusScore],
+    scores: Mapping[str, CorpusScore],
     *,
-    retention: bool,
+    bootstrap: Bootstrap,
     seconds: float,
-    samples: int,
-    seed: int,
+    retention: bool = False,
+    baseline: str | None = None,
+    human: float | None = None,
 ) -> SetResult:
-    """Put a set's scores, intervals and difference together; the scores are of the same references."""
+    """Put a set's scores, intervals and differences together; the scores are of the same references."""
+    how = asdict(bootstrap)
     models = {
         model: ModelResult(
             rate=score.rate,
-            interval=interval(score.edits(), score.lengths(), samples=samples, seed=seed),
+            interval=interval(score.edits(), score.lengths(), **how),
             counts=score.counts,
             missing=len(score.missing),
         )
         for model, score in scores.items()
     }
-    base, finetuned = scores.get(ModelName.BASE), scores.get(ModelName.FINETUNED)
-    gain = None
-    if base is not None and finetuned is not None:
-        gain = difference(base.edits(), finetuned.edits(), base.lengths(), samples=samples, seed=seed)
+    differences = {}
+    if baseline is not None:
+        first = scores[baseline]
+        differences = {
+            model: difference(first.edits(), score.edits(), first.lengths(), **how)
+            for model, score in scores.items()
+            if model != baseline
+        }
     return SetResult(
         name=name,
         retention=retention,
         utterances=len(next(iter(scores.values())).utterances),
         seconds=seconds,
         models=models,
-        difference=gain,
+        baseline=baseline,
+        differences=differences,
+        human=human,
     )

@@ -18,6 +18,7 @@ from asrtune_api.stages import EvaluateParams
 from asrtune_trainer.data.utterance import Utterance
 from asrtune_trainer.report.audio import BUDGET, AudioBudget
 from asrtune_trainer.report.model import (
+    ComparedModel,
     Curve,
     Example,
     Hypothesis,
@@ -27,11 +28,10 @@ from asrtune_trainer.report.model import (
     StageTime,
 )
 from asrtune_trainer.scoring import Scoring, align
-from asrtune_trainer.scoring.results import ModelName, Results
+from asrtune_trainer.scoring.results import BASE, FINETUNED, Results
 from asrtune_trainer.stages.base import Finished, StageContext
 from asrtune_trainer.stages.ledger import versions
 from asrtune_trainer.stages.manifest import MANIFEST, parse_manifest
-from asrtune_trainer.stages.model_input import base_reference
 from asrtune_trainer.stages.test_sets import Evaluated
 from asrtune_trainer.train.gang import detect_device
 
@@ -40,7 +40,12 @@ _UNITS = 10
 
 
 def gather(
-    context: StageContext, results: Results, evaluated: Sequence[Evaluated], *, family: str, started: float
+    context: StageContext,
+    results: Results,
+    evaluated: Sequence[Evaluated],
+    *,
+    models: Sequence[ComparedModel],
+    started: float,
 ) -> ReportData:
     """Everything that the report shows.
 
@@ -48,20 +53,21 @@ def gather(
         context: of the Evaluate stage.
         results: its scores.
         evaluated: its sets with their transcripts.
-        family: of the model.
+        models: those that were scored.
         started: when the stage began, by the monotonic clock.
     """
     params = context.params(EvaluateParams)
     prepared = next((one for one in context.upstream.values() if "statistics" in one.outputs), None)
     budget = BUDGET // max(1, len(evaluated))
+    judged = judged_model(results)
     return ReportData(
         name=context.run.name,
-        model=model_label(base_reference(context)),
-        family=family,
         created=datetime.now(UTC).astimezone(),
         results=results,
+        models=models,
+        model=model_label(context.run.model) if context.run.model else "",
         examples=[
-            worst(one, Scoring.of(params), params.worst_utterances, AudioBudget(budget))
+            worst(one, judged, Scoring.of(params), params.worst_utterances, AudioBudget(budget))
             for one in evaluated
             if params.worst_utterances
         ],
@@ -81,13 +87,20 @@ def gather(
     )
 
 
-def worst(one: Evaluated, scoring: Scoring, number: int, budget: AudioBudget) -> SetExamples:
-    """The worst utterances of the fine-tuned model, or of the only one.
+def judged_model(results: Results) -> str:
+    """The model whose errors are shown: the best one of an evaluation, else the fine-tuned, or the only one."""
+    names = [name for one in results.sets for name in one.models]
+    if not results.compared:
+        return FINETUNED if FINETUNED in names else BASE
+    return results.deciding.best if results.deciding else names[0]
+
+
+def worst(one: Evaluated, judged: str, scoring: Scoring, number: int, budget: AudioBudget) -> SetExamples:
+    """The worst utterances of a model.
 
     By plain error rate they would be single letters and digits, of which nobody learns anything: `_UNITS` more
     units without an error are counted to each.
     """
-    judged = ModelName.FINETUNED if ModelName.FINETUNED in one.scores else ModelName.BASE
     scores = one.scores[judged].utterances
 
     def badness(utterance: Utterance) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from asrtune_trainer.data.cache import AudioCache
 from asrtune_trainer.data.utterance import Utterance, read_utterances
 from asrtune_trainer.scoring import CorpusScore
-from asrtune_trainer.scoring.results import ModelName
 from asrtune_trainer.stages.base import StageContext
+from asrtune_trainer.stages.digest import file_digest
 from asrtune_trainer.telemetry.events import Note
 
 _TEST = "test/"
@@ -17,7 +18,7 @@ _NO_TEST_SET = (
     "there is no test set: scoring the validation set, which also chose the model and so flatters it"
 )
 
-Transcripts = Mapping[ModelName, Mapping[str, str]]
+Transcripts = Mapping[str, Mapping[str, str]]
 """Model -> utterance key -> hypothesis."""
 
 
@@ -31,6 +32,8 @@ class TestSet:
     retention: bool
     """The set measures the old domain."""
     utterances: Sequence[Utterance]
+    digest: str = ""
+    """Of the list."""
 
     @property
     def seconds(self) -> float:
@@ -44,15 +47,14 @@ class Evaluated:
 
     set: TestSet
     transcripts: Transcripts
-    scores: Mapping[ModelName, CorpusScore]
+    scores: Mapping[str, CorpusScore]
 
 
 def read_test_sets(context: StageContext) -> list[TestSet]:
     """Prepare's test lists; the validation list, with a warning, where there is none."""
     retention = {source.name for source in context.run.data.test if source.retention}
-    cache = AudioCache(context.scratch, context.stores)
     found = [
-        TestSet(name, name in retention, cache.localise(list(read_utterances(finished.path(role)))))
+        _read(context, name, finished.path(role), retention=name in retention)
         for finished in context.upstream.values()
         for role in finished.outputs
         if (name := role.removeprefix(_TEST)) != role
@@ -61,4 +63,10 @@ def read_test_sets(context: StageContext) -> list[TestSet]:
         return found
     context.telemetry.emit(Note(context.stage.name, _NO_TEST_SET, warning=True))
     path = context.latest("validation").path("validation")
-    return [TestSet("validation", retention=False, utterances=cache.localise(list(read_utterances(path))))]
+    return [_read(context, "validation", path, retention=False)]
+
+
+def _read(context: StageContext, name: str, path: Path, *, retention: bool) -> TestSet:
+    cache = AudioCache(context.scratch, context.stores)
+    utterances = cache.localise(list(read_utterances(path)))
+    return TestSet(name, retention, utterances, file_digest(path))
