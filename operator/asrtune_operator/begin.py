@@ -22,7 +22,7 @@ def begin(run: Run, before: RunStatus, observed: Observed, now: datetime) -> Dra
     """The draft to work on: the last status, or a fresh one for a new spec, a lost status, or a retry."""
     failure, complete = _failure(before), _holds(before, ConditionType.COMPLETE)
     finished = complete or failure is not None
-    fresh = before.run_spec != run.spec_name and not (finished and before.spec_digest == run.digest)
+    fresh = before.spec_digest != run.digest if finished else before.run_spec != run.spec_name
     draft = Draft(
         run=run,
         before=before,

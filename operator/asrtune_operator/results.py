@@ -6,11 +6,11 @@ from typing import Final
 
 from asrtune_api.scores import read_scores
 from asrtune_api.status import AttemptStatus, StageState
-from asrtune_api.termination import TerminationMessage
+from asrtune_api.termination import TerminationMessage, metrics_of, state_of
+from asrtune_api.uris import stage_uri
 from asrtune_operator.draft import Draft
 from asrtune_operator.units import Unit
 
-STATE: Final = "state"
 MOST_METRICS: Final = 100
 
 
@@ -22,18 +22,13 @@ def take_results(draft: Draft, unit: Unit, record: AttemptStatus, said: Terminat
     """
     results = said.results if said is not None else {}
     for name in unit.stages:
-        metrics = {
-            key.removeprefix(f"{name}/"): float(value)
-            for key, value in results.items()
-            if key.startswith(f"{name}/") and isinstance(value, int | float)
-        }
-        skipped = results.get(f"{name}/{STATE}") == StageState.SKIPPED
+        metrics = metrics_of(results, name)
         draft.set_stage(
             name,
-            state=StageState.SKIPPED if skipped else StageState.SUCCEEDED,
+            state=state_of(results, name) or StageState.SUCCEEDED,
             started_at=draft.stages[name].started_at or record.started_at,
             finished_at=record.finished_at,
-            artifact_uri=f"{draft.run.spec.output.rstrip('/')}/stages/{name}",
+            artifact_uri=stage_uri(draft.run.spec.output, name),
             metrics=dict(list(metrics.items())[:MOST_METRICS]) or draft.stages[name].metrics,
         )
     if scores := read_scores(results):

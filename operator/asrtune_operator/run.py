@@ -63,11 +63,13 @@ class Run:
     gate: Gate | None = None
     retry: str | None = None
     """Value of the annotation asrtune.dev/retry."""
+    kept: str | None = None
+    """The RunSpec as the run's ConfigMap holds it already; None where it was resolved just now."""
 
     @cached_property
     def document(self) -> str:
         """The RunSpec as its ConfigMap holds it. What only explains (decisions) is left out."""
-        return self.spec.model_dump_json(exclude={"decisions"}, exclude_none=True)
+        return self.kept or self.spec.model_dump_json(exclude={"decisions"}, exclude_none=True)
 
     @cached_property
     def spec_name(self) -> str:

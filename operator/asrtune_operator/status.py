@@ -172,6 +172,10 @@ def _running(draft: Draft) -> Fact:
         text = f"{unit.key}, attempt {number}: {len(pods)} pod{'s' * (len(pods) != 1)}, {gpus} GPUs" + (
             f", on {nodes}." if nodes else "."
         )
+        if draft.run.edited:
+            text += (
+                " The spec was changed meanwhile: suspend and resume the run to make the change take effect."
+            )
         return kind, True, "PodsRunning", text
     if draft.wait is not None:
         return kind, False, draft.wait.reason, draft.wait.message

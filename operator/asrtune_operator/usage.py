@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from asrtune_api.base import format_decimal
@@ -30,15 +30,18 @@ def lost_gpu_seconds(
 ) -> int:
     """GPU seconds of a closed attempt whose work has to be done again: what lies after its last checkpoint.
 
-    Nothing is lost by an attempt that succeeded, or that said that it saved its state and stopped.
+    Nothing is lost by an attempt that succeeded, or whose last checkpoint is of the step it had reached.
     """
     if verdict is Verdict.SUCCEEDED or not record.gpu_seconds or record.finished_at is None:
         return 0
-    if said is not None and said.end_class.name == "INTERRUPTED" and said.step is not None:
-        return 0
     since = record.started_at or record.created_at
-    if progress is not None and progress.checkpoint_at is not None:
-        since = max(since, min(progress.checkpoint_at, record.finished_at))
+    saved = progress.checkpoint_at if progress is not None else None
+    if said is not None and said.checkpoint is not None:
+        if said.checkpoint.step == said.step:
+            return 0
+        saved = datetime.fromtimestamp(said.checkpoint.time, UTC) if said.checkpoint.time else None
+    if saved is not None:
+        since = max(since, min(saved, record.finished_at))
     held = (record.finished_at - (record.started_at or record.created_at)).total_seconds()
     lost = (record.finished_at - since).total_seconds()
     return (
