@@ -171,6 +171,12 @@ def test_a_busy_port_is_left_to_its_owner() -> None:
         server.close()
 
 
+def test_a_fixed_port_is_had_or_not() -> None:
+    progress = Progress(ProgressState.begin("demo", PLAN, 0.0))
+    with socket.create_server(("127.0.0.1", 0)) as owner, pytest.raises(OSError):
+        Server("127.0.0.1", owner.getsockname()[1], progress, CollectorRegistry(), fixed=True)
+
+
 def test_close_frees_the_port_even_while_clients_hang_on(served: Served) -> None:
     port = served.server.port
     idle = socket.create_connection(("127.0.0.1", port))

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from asrtune_api.errors import SpecInvalidError
 from asrtune_api.runspec import Telemetry
 from asrtune_trainer.telemetry.events import (
     Note,
@@ -229,14 +230,22 @@ def test_a_run_as_its_spec_wishes_it_watched(tmp_path: Path) -> None:
     assert scalars(tmp_path / "tensorboard" / "train")["train/loss"] == [(200, 1.25)]
 
 
-def test_other_ranks_are_silent(tmp_path: Path) -> None:
+def test_a_node_that_follows_serves_and_writes_nothing(tmp_path: Path) -> None:
     shown = io.StringIO()
     run = run_spec(tmp_path, telemetry=Telemetry(port=0))
-    with open_telemetry(run, tmp_path, rank=1, console=Console(file=shown)) as hub:
-        hub.emit(train_step())
-        assert hub.sinks == ()
-    assert shown.getvalue() == ""
+    with open_telemetry(run, tmp_path, leads=False, console=Console(file=shown)) as hub:
+        hub.emit(Note("train", "follows node 0"))
+        assert [sink.name for sink in hub.sinks] == ["the terminal"]
+    assert shown.getvalue() == "train: follows node 0\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_fixed_port_that_is_taken_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as owner:
+        run = run_spec(tmp_path, telemetry=Telemetry(port=owner.getsockname()[1]))
+        with pytest.raises(SpecInvalidError, match="cannot be had") as caught:
+            open_telemetry(run, tmp_path, fixed_port=True, console=Console(file=io.StringIO()))
+    assert caught.value.reason == "PortInUse"
 
 
 def test_without_a_port_nothing_listens(tmp_path: Path) -> None:

@@ -2,22 +2,29 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asrtune_api.progress import ProgressDocument, SetScore, Throughput
 from asrtune_trainer.telemetry.events import (
+    Checkpointed,
     Event,
+    Resumed,
     Scored,
     StageFinished,
     StageSkipped,
     StageStarted,
     Validated,
+    Waiting,
+    WaitKind,
     Work,
 )
-from asrtune_trainer.telemetry.progress import Planned, Progress, ProgressState
+from asrtune_trainer.telemetry.progress import Planned, Progress, ProgressState, plan_of
 from tools.events import anything, train_step
+from tools.runs import run_spec
 
 PLAN = (
     Planned("prepare", 10, trains=False),
@@ -71,7 +78,8 @@ def test_percent_is_monotone_within_a_stage_and_etas_are_finite(events: list[tup
         for eta in (state.eta_seconds, state.stage_eta_seconds):
             assert eta is None or (math.isfinite(eta) and eta >= 0)
         assert state.updated == now
-        json.dumps(state.document(), allow_nan=False)
+        document = state.document()
+        assert ProgressDocument.model_validate_json(document.model_dump_json()) == document
 
 
 def test_percent_is_of_the_whole_chain() -> None:
@@ -149,13 +157,43 @@ def test_the_document_says_how_good_it_is() -> None:
         (6, Scored("evaluate", "telephone", "base", 41.0, 38.0, math.inf, 100)),
     )
     document = state.document()
-    assert document["best_cer"] == 12.5
-    assert document["last_loss"] is None
-    assert document["scores"] == [
-        {"set": "telephone", "model": "base", "cer": 41.0, "low": 38.0, "high": None, "retention": False}
-    ]
-    assert document["throughput"] == {"utterances_per_second": 40.0, "audio_seconds_per_second": 160.0}
-    assert (document["step"], document["total_steps"], document["updated"]) == (1, 400, 6)
+    assert document.best_cer == 12.5
+    assert document.last_loss is None
+    assert document.scores == [SetScore(set="telephone", model="base", cer=41.0, low=38.0)]
+    assert document.throughput == Throughput(utterances_per_second=40.0, audio_seconds_per_second=160.0)
+    assert (document.step, document.total_steps, document.updated) == (1, 400, 6)
+
+
+def test_waiting_is_told_until_it_is_over() -> None:
+    wait = Waiting("train", WaitKind.RENDEZVOUS, "for 1 of 2 nodes: node 1")
+    state = play((1, started("train")), (2, wait))
+    document = state.document()
+    assert (document.stage_state, document.waiting_for) == ("waiting", "Rendezvous")
+    assert document.waiting_message == "for 1 of 2 nodes: node 1"
+    over = play((3, Waiting("train", WaitKind.NOTHING)), state=state).document()
+    assert (over.stage_state, over.waiting_for, over.waiting_message) == ("running", "", "")
+    assert play((3, train_step()), state=state).document().stage_state == "running"
+
+
+def test_before_the_first_stage_it_may_wait_too() -> None:
+    state = play((1, Waiting("", WaitKind.DOWNLOAD, "the base model")))
+    assert state.document().stage_state == "waiting"
+
+
+def test_the_last_checkpoint_is_told_with_its_time() -> None:
+    state = play((1, started("train")))
+    assert (state.document().checkpoint_step, state.document().checkpoint_at) == (None, None)
+    state = play((2, Resumed("train", 200, 400)), state=state)
+    assert (state.document().checkpoint_step, state.document().checkpoint_at) == (200, None)
+    assert (state.document().step, state.document().stage_percent) == (200, 50)
+    state = play((3, Checkpointed("train", 300, 0.1, 2.0)), state=state)
+    assert (state.document().checkpoint_step, state.document().checkpoint_at) == (300, 3)
+
+
+def test_the_plan_is_the_part_that_is_run() -> None:
+    run = run_spec(Path("out")).model_copy(update={"start_at": "train", "stop_after": "train"})
+    assert [one.name for one in plan_of(run)] == ["train"]
+    assert [one.name for one in plan_of(run_spec(Path("out")))] == ["prepare", "train", "evaluate"]
 
 
 def test_the_sink_keeps_the_latest_state() -> None:

@@ -14,11 +14,14 @@ from asrtune_trainer.telemetry.events import (
     Checkpointed,
     Event,
     Note,
+    Resumed,
     Scored,
     StageFinished,
     StageSkipped,
     StageStarted,
     Validated,
+    Waiting,
+    WaitKind,
     Work,
 )
 from asrtune_trainer.telemetry.lines import duration, line_of, perplexity, printable
@@ -68,7 +71,10 @@ def show(*events: Event, **options: object) -> str:
 def test_plain_lines_of_a_run() -> None:
     out = show(
         StageSkipped("prepare", "Prepare", 1, 2),
-        StageStarted("train", "Train", 2, 2, resumed_at_step=40),
+        StageStarted("train", "Train", 2, 2),
+        Waiting("train", WaitKind.RENDEZVOUS, "for 1 of 2 nodes: node 1"),
+        Waiting("train", WaitKind.NOTHING),
+        Resumed("train", 40, 400),
         train_step(),
         Validated("train", 2, 50, 1.2, 0.5, 12.345, 3.0, best=True),
         Checkpointed("train", 50, 0.01, 1.3),
@@ -78,7 +84,10 @@ def test_plain_lines_of_a_run() -> None:
     )
     assert out.splitlines() == [
         "[1/2] prepare: unchanged, skipped",
-        "[2/2] train, goes on at step 40",
+        "[2/2] train",
+        "train: waits: for 1 of 2 nodes: node 1",
+        "train: waits no longer",
+        "train: goes on after step 40 of 400",
         (
             "train: rank 0, epoch 2/20, step 50/400, loss 1.2500, ppl 3.49, acc 0.7500, lr 5.000e-05, grad 2.5, "
             "batch 16.0, data 0.010, forward 0.100, backward 0.200, optim 0.020, step 0.400 s, 40.0 utt/s, "

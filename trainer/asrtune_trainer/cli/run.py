@@ -62,7 +62,7 @@ def run_chain(options: RunOptions, termination: Termination) -> None:
         workspace.write("run.json", run.model_dump_json(indent=1).encode())
         chain = Chain(run, workspace, workdir / "cache", Silent(), stop)
         try:
-            with open_telemetry(run, workspace.root, rank=0, console=console) as telemetry:
+            with open_telemetry(run, workspace.root, console=console) as telemetry:
                 telemetry.add(termination)
                 chain.telemetry = telemetry
                 chain.walk()

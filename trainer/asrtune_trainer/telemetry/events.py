@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
-    """A stage begins (or, resumed_at_step > 0, goes on)."""
+    """A stage begins or goes on."""
 
     stage: str
     type: str
@@ -16,7 +17,24 @@ class StageStarted:
     """Place in the chain, from 1."""
     total: int
     """Stages in the chain."""
-    resumed_at_step: int = 0
+
+
+class WaitKind(StrEnum):
+    """What a stage may wait for."""
+
+    NOTHING = ""
+    RENDEZVOUS = "Rendezvous"
+    DOWNLOAD = "Download"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The run waits, which is no work of its own; `NOTHING` ends it."""
+
+    stage: str
+    kind: WaitKind
+    message: str = ""
+    """What it waits for, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +106,16 @@ class TrainStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed:
+    """Training goes on from a checkpoint that an earlier attempt left."""
+
+    stage: str
+    step: int
+    """Optimiser steps that are done."""
+    total_steps: int
+
+
+@dataclass(frozen=True, slots=True)
 class Validated:
     """A validation during training."""
 
@@ -141,7 +169,17 @@ class Note:
 
 
 Event = (
-    StageStarted | StageSkipped | StageFinished | Work | TrainStep | Validated | Checkpointed | Scored | Note
+    StageStarted
+    | StageSkipped
+    | StageFinished
+    | Waiting
+    | Work
+    | Resumed
+    | TrainStep
+    | Validated
+    | Checkpointed
+    | Scored
+    | Note
 )
 
 

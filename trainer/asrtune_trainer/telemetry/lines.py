@@ -10,12 +10,14 @@ from asrtune_trainer.telemetry.events import (
     Checkpointed,
     Event,
     Note,
+    Resumed,
     Scored,
     StageFinished,
     StageSkipped,
     StageStarted,
     TrainStep,
     Validated,
+    Waiting,
     Work,
 )
 
@@ -27,28 +29,34 @@ def line_of(event: Event) -> str:
     """The event as one line (a Note: as many as its message has)."""
     head = f"{event.stage}: " if event.stage else ""
     match event:
-        case StageStarted():
-            head = f"[{event.position}/{event.total}] {event.stage}"
-            text = f", goes on at step {event.resumed_at_step}" if event.resumed_at_step else ""
-        case StageSkipped():
-            head = f"[{event.position}/{event.total}] {head}"
-            text = "unchanged, skipped"
+        case StageStarted() | StageSkipped():
+            skipped = ": unchanged, skipped" if isinstance(event, StageSkipped) else ""
+            return f"[{event.position}/{event.total}] {event.stage}{skipped}"
         case StageFinished():
             metrics = numbers(event.metrics)
-            text = f"done in {duration(event.seconds)}{metrics and f' ({metrics})'}"
-        case Work():
-            text = work(event)
-        case TrainStep():
-            text = train_step(event)
-        case Validated():
-            text = validated(event)
-        case Checkpointed():
-            text = checkpointed(event)
-        case Scored():
-            text = scored(event)
+            return f"{head}done in {duration(event.seconds)}{metrics and f' ({metrics})'}"
         case Note():
-            text = f"warning: {event.message}" if event.warning else event.message
-    return head + text
+            return head + (f"warning: {event.message}" if event.warning else event.message)
+        case Waiting():
+            return head + (f"waits: {event.message}" if event.kind else "waits no longer")
+        case Scored():
+            return head + scored(event)
+        case _:
+            return head + _of_work(event)
+
+
+def _of_work(event: Work | Resumed | TrainStep | Validated | Checkpointed) -> str:
+    match event:
+        case Work():
+            return work(event)
+        case Resumed():
+            return f"goes on after step {event.step} of {event.total_steps}"
+        case TrainStep():
+            return train_step(event)
+        case Validated():
+            return validated(event)
+        case Checkpointed():
+            return checkpointed(event)
 
 
 def work(event: Work) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from asrtune_api.errors import SpecInvalidError
 from asrtune_api.runspec import RunSpec
 from asrtune_trainer.telemetry.events import Note
 from asrtune_trainer.telemetry.hub import Background, Hub
@@ -23,29 +24,46 @@ TENSORBOARD_SECONDS = 30.0
 
 
 def open_telemetry(
-    run: RunSpec, directory: Path, *, rank: int = 0, console: Console | None = None, quiet: bool = False
+    run: RunSpec,
+    directory: Path,
+    *,
+    leads: bool = True,
+    attempt: int = 0,
+    log_name: str = LOG_NAME,
+    fixed_port: bool = False,
+    console: Console | None = None,
+    quiet: bool = False,
 ) -> Hub:
     """The telemetry of a run; close it (it is a context manager) before printing anything else.
 
-    Nothing that is wrong here ends a run: what cannot be opened is left out with a warning.
+    Nothing else that is wrong here ends a run: what cannot be opened is left out with a warning.
 
     Args:
         run: `telemetry` says what is served and pushed.
-        directory: local; gets `log.jsonl` and `tensorboard/`.
-        rank: any but 0 is silent.
+        directory: local; gets the event log and `tensorboard/`.
+        leads: nodes that follow say what they do, and nothing else.
+        attempt: what /progress calls it.
+        log_name: of the event log; pods that run parts of a chain on machines of their own each need another.
+        fixed_port: serve on the port that `run` names or not at all.
         console: where to show the run; None: standard output.
         quiet: show warnings alone.
+
+    Raises:
+        SpecInvalidError: the fixed port is taken.
     """
     hub = Hub()
-    if rank != 0:
+    state = ProgressState.begin(run.name, plan_of(run), time.time(), attempt=attempt)
+    terminal = Background(terminal_sink(console or Console(), state, quiet=quiet))
+    if not leads:
+        hub.add(terminal)
         return hub
-    state = ProgressState.begin(run.name, plan_of(run), time.time())
     progress = Progress(state)
     metrics = RunMetrics(progress)
-    terminal = Background(terminal_sink(console or Console(), state, quiet=quiet))
     hub.add(progress)
     hub.add(metrics)
-    problems = [*_add_log(hub, directory), *_add_server(hub, run, progress, metrics)]
+    problems = _add_server(hub, run, progress, metrics, fixed=fixed_port) + _add_log(
+        hub, directory / log_name
+    )
     hub.add(Background(TensorBoard(directory / DIRECTORY), patience=TENSORBOARD_SECONDS))
     if run.telemetry.push_gateway:
         hub.add(Pushgateway(run.telemetry.push_gateway, run.name, metrics.registry(), hub.warn))
@@ -58,21 +76,28 @@ def open_telemetry(
     return hub
 
 
-def _add_log(hub: Hub, directory: Path) -> list[str]:
+def _add_log(hub: Hub, path: Path) -> list[str]:
     try:
-        hub.add(Background(JsonLines(directory / LOG_NAME)))
+        hub.add(Background(JsonLines(path)))
     except OSError as error:
         return [f"there will be no event log: {error}"]
     return []
 
 
-def _add_server(hub: Hub, run: RunSpec, progress: Progress, metrics: RunMetrics) -> list[str]:
+def _add_server(hub: Hub, run: RunSpec, progress: Progress, metrics: RunMetrics, *, fixed: bool) -> list[str]:
     wanted = run.telemetry
     if wanted.port is None:
         return []
     try:
-        server = Server(wanted.host, wanted.port, progress, metrics.registry())
+        server = Server(wanted.host, wanted.port, progress, metrics.registry(), fixed=fixed)
     except OSError as error:
+        if fixed:
+            raise SpecInvalidError(
+                f"port {wanted.port} of {wanted.host} cannot be had: {error}.",
+                where="spec.telemetry.port of the runtime",
+                remedy="Set another port there; with the host's network each run needs its own.",
+                reason="PortInUse",
+            ) from error
         return [f"/metrics and /progress cannot be served on {wanted.host}: {error}"]
     hub.add(server)
     if server.moved_from is not None:

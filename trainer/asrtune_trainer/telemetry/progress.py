@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from asrtune_api.progress import ProgressDocument, SetScore, Throughput
 from asrtune_api.runspec import RunSpec
+from asrtune_api.shares import SHARES
 from asrtune_api.stages import StageType
 from asrtune_trainer.telemetry.events import (
+    Checkpointed,
     Event,
+    Resumed,
     Scored,
     StageFinished,
     StageSkipped,
     StageStarted,
     TrainStep,
     Validated,
+    Waiting,
+    WaitKind,
     Work,
 )
-
-SHARES = {
-    StageType.PREPARE: 4,
-    StageType.SIMULATE: 6,
-    StageType.TRAIN: 70,
-    StageType.AVERAGE: 1,
-    StageType.EVALUATE: 15,
-    StageType.EXPORT: 2,
-    StageType.PUBLISH: 2,
-}
-"""What part of a run's time a stage usually takes; only their ratios count."""
 
 
 class Planned(NamedTuple):
@@ -44,11 +38,13 @@ class Planned(NamedTuple):
 
 
 def plan_of(run: RunSpec) -> tuple[Planned, ...]:
-    """The stages of a run up to `stop_after`."""
+    """The stages of a run from `start_at` to `stop_after`."""
     names = [stage.name for stage in run.stages]
+    first = names.index(run.start_at) if run.start_at in names else 0
     end = names.index(run.stop_after) + 1 if run.stop_after in names else len(names)
     return tuple(
-        Planned(stage.name, SHARES[stage.type], stage.type == StageType.TRAIN) for stage in run.stages[:end]
+        Planned(stage.name, SHARES[stage.type], stage.type == StageType.TRAIN)
+        for stage in run.stages[first:end]
     )
 
 
@@ -61,10 +57,13 @@ class ProgressState:
     started: float
     updated: float
     """Time of the last event: what is long ago hangs."""
+    attempt: int = 0
     stage: str = ""
     stage_type: str = ""
     state: str = "starting"
     """Of the stage: starting, running, skipped or finished."""
+    wait: Waiting | None = None
+    """What it waits for, before or in the stage."""
     position: int = 0
     """Of the stage in the chain, from 1."""
     total: int = 0
@@ -86,13 +85,16 @@ class ProgressState:
     last_loss: float | None = None
     best_cer: float | None = None
     """The lowest in a validation so far."""
+    checkpoint_step: int | None = None
+    checkpoint_at: float | None = None
+    """None for a checkpoint that an earlier process saved."""
     scores: tuple[Scored, ...] = ()
     """The last of each test set and model."""
 
     @classmethod
-    def begin(cls, run: str, plan: Sequence[Planned], now: float) -> ProgressState:
+    def begin(cls, run: str, plan: Sequence[Planned], now: float, *, attempt: int = 0) -> ProgressState:
         """A run before its first event."""
-        return cls(run=run, plan=tuple(plan), started=now, updated=now)
+        return cls(run=run, plan=tuple(plan), started=now, updated=now, attempt=attempt)
 
     def apply(self, event: Event, now: float) -> ProgressState:
         """The state after an event; pure."""
@@ -104,13 +106,12 @@ class ProgressState:
                 state = _enter(state, event, "skipped", 1.0)
             case StageFinished() if event.stage == self.stage:
                 state = replace(state, state="finished", fraction=1.0)
+            case Waiting():
+                state = replace(state, wait=event if event.kind is not WaitKind.NOTHING else None)
             case Work() if event.stage == self.stage and not self.trains:
                 state = _work(state, event)
-            case TrainStep():
-                state = _step(state, event)
-            case Validated() if event.cer is not None and math.isfinite(event.cer):
-                best = event.cer if self.best_cer is None else min(event.cer, self.best_cer)
-                state = replace(state, best_cer=best)
+            case Resumed() | TrainStep() | Validated() | Checkpointed():
+                state = _train(state, event)
             case Scored():
                 others = (one for one in self.scores if (one.set, one.model) != (event.set, event.model))
                 state = replace(state, scores=(*others, event))
@@ -161,44 +162,49 @@ class ProgressState:
             return None
         return _finite(rest + (pace or 0.0) * sum(one.share for one in later))
 
-    def document(self) -> dict[str, Any]:
-        """What /progress serves: JSON values, nothing that is not finite."""
-        return {
-            "run": self.run,
-            "stage": self.stage,
-            "stage_type": self.stage_type,
-            "stage_state": self.state,
-            "stage_position": self.position,
-            "stage_count": self.total,
-            "stage_percent": round(100 * self.fraction, 2),
-            "stage_eta_seconds": _rounded(self.stage_eta_seconds),
-            "epoch": self.epoch,
-            "epochs": self.epochs,
-            "step": self.step,
-            "total_steps": self.total_steps,
-            "skipped_steps": self.skipped_steps,
-            "percent": round(self.percent, 2),
-            "eta_seconds": _rounded(self.eta_seconds),
-            "throughput": {
-                "utterances_per_second": _rounded(self.utterances_per_second),
-                "audio_seconds_per_second": _rounded(self.audio_seconds_per_second),
-            },
-            "last_loss": self.last_loss,
-            "best_cer": self.best_cer,
-            "scores": [
-                {
-                    "set": one.set,
-                    "model": one.model,
-                    "cer": _finite(one.cer),
-                    "low": _finite(one.low),
-                    "high": _finite(one.high),
-                    "retention": one.retention,
-                }
+    def document(self) -> ProgressDocument:
+        """What /progress serves."""
+        return ProgressDocument(
+            run=self.run,
+            attempt=self.attempt,
+            stage=self.stage,
+            stage_type=self.stage_type,
+            stage_state="waiting" if self.wait else self.state,
+            waiting_for=self.wait.kind.value if self.wait else "",
+            waiting_message=self.wait.message if self.wait else "",
+            stage_position=self.position,
+            stage_count=self.total,
+            stage_percent=round(100 * self.fraction, 2),
+            stage_eta_seconds=_rounded(self.stage_eta_seconds),
+            epoch=self.epoch,
+            epochs=self.epochs,
+            step=self.step,
+            total_steps=self.total_steps,
+            skipped_steps=self.skipped_steps,
+            percent=round(self.percent, 2),
+            eta_seconds=_rounded(self.eta_seconds),
+            throughput=Throughput(
+                utterances_per_second=_rounded(self.utterances_per_second),
+                audio_seconds_per_second=_rounded(self.audio_seconds_per_second),
+            ),
+            last_loss=self.last_loss,
+            best_cer=self.best_cer,
+            checkpoint_step=self.checkpoint_step,
+            checkpoint_at=_rounded(self.checkpoint_at),
+            scores=[
+                SetScore(
+                    set=one.set,
+                    model=one.model,
+                    cer=_finite(one.cer),
+                    low=_finite(one.low),
+                    high=_finite(one.high),
+                    retention=one.retention,
+                )
                 for one in self.scores
             ],
-            "started": round(self.started, 3),
-            "updated": round(self.updated, 3),
-        }
+            started=round(self.started, 3),
+            updated=round(self.updated, 3),
+        )
 
     @property
     def whole_stage_seconds(self) -> float | None:
@@ -224,6 +230,7 @@ def _enter(
         fraction=fraction,
         stage_started=state.updated,
         measured_from=None,
+        wait=None,
     )
 
 
@@ -233,9 +240,38 @@ def _work(state: ProgressState, event: Work) -> ProgressState:
     return replace(state, measured_from=state.measured_from or (state.stage_started, 0.0))
 
 
+def _train(state: ProgressState, event: Resumed | TrainStep | Validated | Checkpointed) -> ProgressState:
+    match event:
+        case Resumed():
+            return _resume(state, event)
+        case TrainStep():
+            return _step(state, event)
+        case Checkpointed():
+            return replace(state, checkpoint_step=event.step, checkpoint_at=state.updated)
+        case Validated():
+            if event.cer is None or not math.isfinite(event.cer):
+                return state
+            best = event.cer if state.best_cer is None else min(event.cer, state.best_cer)
+            return replace(state, best_cer=best)
+
+
+def _resume(state: ProgressState, event: Resumed) -> ProgressState:
+    state = replace(
+        state,
+        step=event.step,
+        total_steps=event.total_steps,
+        checkpoint_step=event.step,
+        checkpoint_at=None,
+    )
+    if event.stage != state.stage or event.total_steps <= 0:
+        return state
+    return _advance(state, event.step / event.total_steps)
+
+
 def _step(state: ProgressState, event: TrainStep) -> ProgressState:
     state = replace(
         state,
+        wait=None,
         epoch=event.epoch,
         epochs=event.epochs,
         step=event.step,
@@ -281,7 +317,7 @@ class Progress:
 
     def json(self) -> bytes:
         """The state as a JSON document."""
-        return json.dumps(self.state.document(), allow_nan=False).encode()
+        return self.state.document().model_dump_json().encode()
 
     def close(self) -> None:
         """Nothing to bring home: the state stays."""

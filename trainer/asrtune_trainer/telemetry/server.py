@@ -22,26 +22,28 @@ TEXT = "text/plain; charset=utf-8"
 class Server:
     """Serves a run to whoever asks, from daemon threads: it ends with the process and never delays its end.
 
-    A busy port is no reason to end a run: a free one is taken instead, and `moved_from` says so.
-
     Args:
         host: address to bind.
         port: 0 takes a free one.
+        fixed: on a laptop a busy port is no reason to end a run: a free one is taken instead, and `moved_from` says
+            so. In a pod nobody would ask at another one.
         progress: what /progress says.
         registry: what /metrics says.
 
     Raises:
-        OSError: if the address cannot be bound on any port.
+        OSError: if the address cannot be bound on any port, or not on this one where it is fixed.
     """
 
     name = "the metrics server"
 
-    def __init__(self, host: str, port: int, progress: Progress, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, host: str, port: int, progress: Progress, registry: CollectorRegistry, *, fixed: bool = False
+    ) -> None:
         self.moved_from: int | None = None
         try:
             self._http = _Http(host, port, progress, registry)
         except OSError:
-            if port == 0:
+            if port == 0 or fixed:
                 raise
             self._http = _Http(host, 0, progress, registry)
             self.moved_from = port
