@@ -65,6 +65,9 @@ class Run:
     """Value of the annotation asrtune.dev/retry."""
     kept: str | None = None
     """The RunSpec as the run's ConfigMap holds it already; None where it was resolved just now."""
+    edited: bool = False
+    """The manifest was changed since, but pods run for what it was: they go on, and the change takes effect once they
+    have ended (suspend and resume). An edit never throws GPU hours away by itself."""
 
     @cached_property
     def document(self) -> str:
