@@ -138,17 +138,24 @@ def _shares_storage(storage: StorageSpec, runtime: RuntimeSpec) -> bool:
     return storage.endpoint in {None, runtime.storage.endpoint}
 
 
+def storage_secret(storage: StorageSpec, runtime: Runtime | None) -> str | None:
+    """Name of the Secret with the storage credentials for a manifest with this storage."""
+    shared = runtime.spec.storage if runtime and _shares_storage(storage, runtime.spec) else None
+    secret = storage.secret_ref or (shared.secret_ref if shared else None)
+    return secret.name if secret else None
+
+
 def derived_layers(storage: StorageSpec, gpus: int, runtime: Runtime | None, place: Place) -> list[Layer]:
     """What follows from a manifest's storage, its GPUs a node, the runtime and the place."""
     shared = runtime.spec.storage if runtime and _shares_storage(storage, runtime.spec) else None
     endpoint = storage.endpoint or (shared.endpoint if shared else None)
-    secret = storage.secret_ref or (shared.secret_ref if shared else None)
+    secret = storage_secret(storage, runtime)
     return [
         _derive(
             "in the path, since an endpoint is named" if endpoint else "in the host name, as AWS wants it",
             {"storage": {"path_style": endpoint is not None}},
         ),
-        *_derive_credentials(secret.name if secret else None, place),
+        *_derive_credentials(secret, place),
         _derive(
             "one process a GPU" if gpus else "one process, since no GPU is asked for",
             {"gang": {"processes_per_node": gpus or 1}},

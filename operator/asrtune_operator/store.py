@@ -128,7 +128,13 @@ class Store:
         )
 
     def _views(self, uid: str, kind: type[T]) -> list[T]:
-        return [one.view for one in self._children.get(uid, {}).values() if isinstance(one.view, kind)]
+        """A label can be written by anybody: what is in another namespace is none of the run's."""
+        run = self._runs.get(uid)
+        return [
+            one.view
+            for one in self._children.get(uid, {}).values()
+            if isinstance(one.view, kind) and (run is None or one.namespace == run.identity.namespace)
+        ]
 
     def _index(self, kept: Kept) -> AbstractSet[str]:
         if isinstance(kept, RunObject):

@@ -1,0 +1,159 @@
+"""One look at a run: what is observed goes into the plan, and the plan is carried out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
+
+from asrtune_operator.actions import CreateGang, Plan
+from asrtune_operator.apply import Applier, StaleError
+from asrtune_operator.client import Client
+from asrtune_operator.kinds import RunObject, run_object
+from asrtune_operator.nodes import Nodes
+from asrtune_operator.observed import Observed, PodView, ProgressView, Wait, WorkloadView
+from asrtune_operator.plan import plan
+from asrtune_operator.run import Run, Unready
+from asrtune_operator.statuses import dump_status, only_ticks, read_status
+from asrtune_operator.store import Store
+from asrtune_operator.understanding import Understanding
+
+Explain = Callable[[Run, Sequence[WorkloadView], Sequence[PodView]], Awaitable[Wait | None]]
+"""Why the newest attempt waits."""
+FIRST_REFUSAL: Final = 5.0
+LONGEST_REFUSAL: Final = 60.0
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is remembered of a run between two looks; lost with the process, without harm."""
+
+    written: float = float("-inf")
+    """When its status was written last, by the loop's clock."""
+    refused: Wait | None = None
+    due: float = 0.0
+    """When to try again what was refused."""
+    refusals: int = 0
+    progress: ProgressView | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a look needs."""
+
+    client: Client
+    store: Store
+    applier: Applier
+    understanding: Understanding
+    nodes: Nodes
+    explain: Explain
+    status_seconds: float
+
+
+class Reconciler:
+    """Looks at runs, any number at a time, but never at the same one twice."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._memories: dict[str, Memory] = {}
+
+    def memory(self, uid: str) -> Memory:
+        """What is remembered of a run."""
+        return self._memories.setdefault(uid, Memory())
+
+    def forget(self, uid: str) -> None:
+        """A run is gone."""
+        self._memories.pop(uid, None)
+        self._parts.understanding.forget(uid)
+
+    async def reconcile(self, uid: str) -> float | None:
+        """Look at a run. Returns after how many seconds to look again even if nothing happens.
+
+        Raises:
+            ApiError: a failure, to be tried again later.
+            ApiUnreachableError: the same.
+        """
+        run = self._parts.store.run(uid)
+        if run is None:
+            self.forget(uid)
+            return None
+        if run.deleting:
+            return None  # its children have it as their owner: the garbage collector ends them
+        try:
+            return await self._look(run)
+        except StaleError:
+            await self._refresh(run)
+            return 0.0
+
+    async def _look(self, run: RunObject) -> float | None:
+        memory, status = self.memory(run.uid), read_status(run)
+        understood = await self._parts.understanding.of(run, status)
+        observed = await self._observe(run, understood, memory)
+        now = datetime.now(UTC)
+        made = plan(understood, status, observed, now)
+        if isinstance(understood, Run) and (gangs := _gangs(made)):
+            refused = await self._parts.applier.create(understood, gangs)
+            self._remember(memory, refused)
+            if refused is not None:
+                made = plan(understood, status, replace(observed, refused=refused), now)
+        later = self._later(run, made, memory)
+        if later is None and await self._parts.applier.write(run, made):
+            memory.written = _clock()
+        if later is None:
+            await self._parts.applier.finish(run, made)
+        retry = memory.due - _clock()
+        return _soonest(made.requeue, later, retry if retry > 0 else None)
+
+    def _later(self, run: RunObject, made: Plan, memory: Memory) -> float | None:
+        """Seconds for which a status that says nothing but more progress is put off."""
+        if made.actions or made.events or not only_ticks(run.status, dump_status(made.status)):
+            return None
+        left = memory.written + self._parts.status_seconds - _clock()
+        return left if left > 0 else None
+
+    async def _observe(self, run: RunObject, understood: Run | Unready, memory: Memory) -> Observed:
+        store = self._parts.store
+        workloads, pods = store.workloads(run.uid), store.pods(run.uid)
+        waits = isinstance(understood, Run) and any(one.outcome is None for one in workloads)
+        wait = (
+            await self._parts.explain(understood, workloads, pods)
+            if waits and isinstance(understood, Run)
+            else None
+        )
+        return Observed(
+            workloads=workloads,
+            pods=pods,
+            progress=memory.progress,
+            lost_nodes=await self._parts.nodes.lost(pods),
+            wait=wait,
+            refused=memory.refused if memory.due > _clock() else None,
+            former=store.former(run),
+        )
+
+    async def _refresh(self, run: RunObject) -> None:
+        identity = run.identity
+        found = await self._parts.client.get(run.resource, identity.namespace, identity.name)
+        if found is None or found["metadata"]["uid"] != run.uid:
+            self._parts.store.drop(run.resource, run.uid)
+        else:
+            self._parts.store.put(run.resource, run_object({"kind": identity.kind, **found}))
+
+    def _remember(self, memory: Memory, refused: Wait | None) -> None:
+        memory.refused = refused
+        memory.refusals = 0 if refused is None else memory.refusals + 1
+        if refused is not None:
+            memory.due = _clock() + min(FIRST_REFUSAL * 2.0 ** (memory.refusals - 1), LONGEST_REFUSAL)
+
+
+def _gangs(made: Plan) -> list[CreateGang]:
+    return [action for action in made.actions if isinstance(action, CreateGang)]
+
+
+def _soonest(*seconds: float | None) -> float | None:
+    return min((max(0.0, one) for one in seconds if one is not None), default=None)
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()
