@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from asrtune_api.errors import SpecInvalidError
 from asrtune_api.finetune import DataSource, FinetuneSpec
-from asrtune_api.stages import SimulateParams, Split, StageSpec, stage_params
+from asrtune_api.stages import SimulateParams, Split, StageSpec, StageType, stage_params
 from asrtune_api.suggest import did_you_mean
 
 
@@ -15,7 +15,7 @@ def check_chain(spec: FinetuneSpec, stages: Sequence[StageSpec]) -> None:
 
     Raises:
         SpecInvalidError: startAt or stopAfter names no stage, or they are in the wrong order; a Simulate stage names
-            a data source that its splits do not have.
+            a data source that its splits do not have; or there is a quality gate and no Evaluate stage.
     """
     names = [stage.name for stage in stages]
     for field, name in (("startAt", spec.start_at), ("stopAfter", spec.stop_after)):
@@ -33,6 +33,13 @@ def check_chain(spec: FinetuneSpec, stages: Sequence[StageSpec]) -> None:
             where="spec.startAt",
             remedy=f"The stages run in this order: {', '.join(names)}.",
             reason="StageOrder",
+        )
+    if spec.quality_gate is not None and not any(stage.type is StageType.EVALUATE for stage in stages):
+        raise SpecInvalidError(
+            "nothing is measured that a gate could judge: the chain has no Evaluate stage.",
+            where="spec.qualityGate",
+            remedy="Add an Evaluate stage before Publish, or remove the gate.",
+            reason="GateWithoutEvaluate",
         )
     for stage in stages:
         params = stage_params(stage)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -84,6 +84,26 @@ class Verdict:
     passed: bool | None
     reason: GateReason
     message: str
+
+
+_PASSED: Final = "gate/passed"
+_REASON: Final = "gate/reason"
+_MESSAGE: Final = "gate/message"
+_WORDS: Final = {True: "True", False: "False", None: "Unknown"}
+
+
+def verdict_entries(verdict: Verdict) -> dict[str, str]:
+    """Entries for a termination message's results: rows of scores may not all fit into it, the verdict does."""
+    return {_PASSED: _WORDS[verdict.passed], _REASON: verdict.reason, _MESSAGE: verdict.message}
+
+
+def read_verdict(results: Mapping[str, object]) -> Verdict | None:
+    """The verdict in a termination message's results, if there is one."""
+    passed = {word: value for value, word in _WORDS.items()}
+    word, reason = results.get(_PASSED), results.get(_REASON)
+    if not isinstance(word, str) or word not in passed or reason not in set(GateReason):
+        return None
+    return Verdict(passed[word], GateReason(str(reason)), str(results.get(_MESSAGE, "")))
 
 
 def judge(gate: Gate, scores: Sequence[Score], models: Sequence[str] = ()) -> Verdict:

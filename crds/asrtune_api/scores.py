@@ -52,6 +52,14 @@ class Score(ApiModel):
     """The model is the one that the others are compared with."""
 
 
+def best(scores: Sequence[Score]) -> Score | None:
+    """The lowest error rate on the set that decides: the first that is no retention set, else the first."""
+    sets = [one.set for one in scores if one.utterances and not one.retention]
+    sets += [one.set for one in scores if one.utterances]
+    rows = [one for one in scores if sets and one.set == sets[0]]
+    return min(rows, key=lambda one: one.cer, default=None)
+
+
 def percent(value: float) -> str:
     """A percentage as a decimal string with at most two decimals."""
     return format_decimal(round(value, DIGITS) + 0.0)  # + 0.0: no negative zero

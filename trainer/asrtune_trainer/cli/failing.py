@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from asrtune_api.errors import AsrtuneError, ExitCode
-from asrtune_api.termination import TerminationMessage
+from asrtune_api.termination import Result, TerminationMessage
 from asrtune_trainer.faults import as_asrtune_error
 from asrtune_trainer.telemetry.events import Event, TrainStep
 
@@ -24,7 +24,7 @@ class Termination:
 
     stage: str = ""
     step: int | None = None
-    results: dict[str, float] = field(default_factory=dict)
+    results: dict[str, Result] = field(default_factory=dict)
     name: str = "termination message"
 
     def accept(self, event: Event) -> None:

@@ -97,7 +97,7 @@ class Results:
     def metrics(self) -> dict[str, float]:
         """Numbers for the manifest: `cer/SET/MODEL` and `difference/SET/MODEL`, each with `/low` and `/high`.
 
-        A difference is the model's rate minus the baseline's: negative is better. A fine-tuning run also has `gain/SET`.
+        A difference is the model's rate minus the baseline's: negative is better. Fine-tuning also has `gain/SET`.
         """
         found: dict[str, float] = {}
         for one in self.sets:

@@ -11,9 +11,11 @@ from pathlib import Path
 from asrtune_api.errors import SpecInvalidError
 from asrtune_api.runspec import RunSpec
 from asrtune_api.stages import StageSpec
+from asrtune_api.termination import Result
 from asrtune_trainer.stages.base import Finished, Stage, StageContext
 from asrtune_trainer.stages.ledger import versions
 from asrtune_trainer.stages.manifest import StageManifest, fingerprint, make_manifest
+from asrtune_trainer.stages.outcome import evaluation_entries
 from asrtune_trainer.stages.registry import stage_of
 from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.stages.workspace import Workspace
@@ -55,13 +57,14 @@ class Chain:
 
         self.current = ""
 
-    def results(self) -> dict[str, float]:
-        """Metrics of all finished stages: `STAGE/METRIC` -> value."""
-        return {
+    def results(self) -> dict[str, Result]:
+        """The gate's verdict, scores by set and model, and metrics of all finished stages: `STAGE/METRIC` -> value."""
+        metrics = {
             f"{name}/{metric}": value
             for name, one in self.manifests.items()
             for metric, value in one.metrics.items()
         }
+        return {**evaluation_entries(self.run, self.manifests), **metrics}
 
     def last(self, role: str) -> StageManifest | None:
         """The last finished stage that has such an output."""

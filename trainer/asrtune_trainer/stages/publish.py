@@ -1,4 +1,7 @@
-"""Publish: places the model and the report at the output URI, each whole or not at all."""
+"""Publish: places the model and the report at the output URI, each whole or not at all.
+
+A quality gate that is not passed holds the model back.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from asrtune_api.gate import GateAction
 from asrtune_api.stages import StageSpec, StageType
 from asrtune_trainer.stages.base import StageContext, StageResult, last_of, need
+from asrtune_trainer.stages.outcome import gate_verdict, scores_of
 from asrtune_trainer.storage import join_uri
+from asrtune_trainer.telemetry.events import Note
 
 MODEL_MARKER = ("configuration.json",)
 REPORT_MARKER = ("index.html",)
@@ -25,12 +31,18 @@ class PublishStage:
         return [*([evaluate] if evaluate else []), need(stage, before, StageType.EXPORT)]
 
     def inputs(self, context: StageContext) -> Mapping[str, str]:
-        return {"output": context.run.output}
+        held = {"gate": "held"} if _held(context) is not None else {}
+        return {"output": context.run.output, **held}
 
     def run(self, context: StageContext) -> StageResult:
         storage = context.stores.of(context.run.output)
         placed: dict[str, str] = {}
+        held = _held(context)
         for name, role, marker in (("model", "directory", MODEL_MARKER), ("report", "report", REPORT_MARKER)):
+            if name == "model" and held is not None:
+                text = f"the model is not published, since it does not pass the quality gate: {held}"
+                context.telemetry.emit(Note(context.stage.name, text, warning=True))
+                continue
             source = next((one for one in context.upstream.values() if role in one.outputs), None)
             if source is None:
                 continue
@@ -38,4 +50,15 @@ class PublishStage:
             uri = join_uri(context.run.output, name)
             storage.publish(path if path.is_dir() else path.parent, uri, last=marker)
             placed[name] = uri
-        return StageResult(outputs={}, details={"published": placed})
+        details = {"published": placed} if held is None else {"published": placed, "held": held}
+        return StageResult(outputs={}, details=details)
+
+
+def _held(context: StageContext) -> str | None:
+    """Why the model must not be published; None where it may."""
+    gate = context.run.quality_gate
+    if gate is None or gate.on_failure is not GateAction.HOLD_PUBLISH:
+        return None
+    verdict = gate_verdict(context.run, scores_of(context.upstream.values()))
+    assert verdict is not None  # there is a gate
+    return None if verdict.passed else verdict.message
