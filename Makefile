@@ -16,7 +16,7 @@ export UV_SYSTEM_CERTS ?= 1
 export UV_NATIVE_TLS ?= 1
 
 PYTHON_FILES = crds operator trainer tests bench hack examples
-SHELL_FILES = $(wildcard hack/*.sh .ci/run)
+SHELL_FILES = $(wildcard hack/*.sh tests/cluster/*.sh .ci/run)
 
 ##@ Use
 .PHONY: demo
@@ -25,7 +25,7 @@ demo: .venv/.ready ## fine-tune the telephone demo on this machine and show its 
 
 ##@ Test
 .PHONY: test
-test: lint types generated test-unit test-trainer ## everything that fits in a few minutes: check, unit and trainer tests
+test: lint types generated test-unit test-trainer test-operator ## all that fits in some minutes: check, unit, trainer, operator
 
 .PHONY: test-unit
 test-unit: .venv/.ready ## the pure and fast tests, on every core
@@ -35,12 +35,20 @@ test-unit: .venv/.ready ## the pure and fast tests, on every core
 test-trainer: .venv/.ready ## the tests with PyTorch, FunASR and a real S3 server (TRAINER_WORKERS=2)
 	OMP_NUM_THREADS=1 $(PYTEST) -n $(TRAINER_WORKERS) --dist loadfile -m "not soak and not gpu" $(ARGS) tests/trainer
 
+.PHONY: test-operator
+test-operator: .venv/.ready cluster ## the tests on a real API server with the real controllers
+	$(PYTEST) -m "not soak and not gpu" $(ARGS) tests/operator
+
+.PHONY: cluster
+cluster: ## build the parts of Kubernetes that test-operator needs (once, 10 min and more)
+	tests/cluster/build.sh
+
 .PHONY: test-gpu
 test-gpu: .venv/.ready ## the tests that need a CUDA device
 	$(PYTEST) -m "gpu and not soak" $(ARGS) tests
 
 .PHONY: soak
-soak: .venv/.ready ## the long forms of the tests (kills, seeds, sizes)
+soak: .venv/.ready cluster ## the long forms of the tests (kills, seeds, sizes)
 	$(PYTEST) -m "soak and not gpu" --timeout 7200 $(ARGS) tests
 
 .PHONY: bench

@@ -62,7 +62,7 @@ class Client:
     def ready(self) -> bool:
         """Whether the API server says that it is ready."""
         try:
-            return self.request("GET", "/readyz", timeout=5)[0] == 200
+            return self.request("GET", "/readyz", timeout=2)[0] == 200
         except OSError:
             return False
         except Exception as error:  # urllib3's are no OSErrors

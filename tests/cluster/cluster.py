@@ -11,6 +11,7 @@ from pathlib import Path
 from asrtune_api import crd
 from cluster.client import Client
 from cluster.control_plane import ControlPlane
+from cluster.controllers import Controllers
 from cluster.kubelet import Kubelet
 from cluster.kwok import Kwok
 from cluster.process import Processes
@@ -24,6 +25,7 @@ class Cluster:
         api: the administrator's client.
         kwok: its fake nodes.
         kubelet: what a test says in their place.
+        controllers: training-operator, jobset, trainer, kueue, on demand.
     """
 
     def __init__(self, plane: ControlPlane) -> None:
@@ -31,6 +33,7 @@ class Cluster:
         self.api: Client = plane.api
         self.kwok = Kwok(plane)
         self.kubelet = Kubelet(plane.api)
+        self.controllers = Controllers(plane)
         self._namespaces = itertools.count()
 
     @property
@@ -55,11 +58,7 @@ class Cluster:
         """Installs CRDs, ours where none are given, and returns when they are served."""
         documents = [crd.definition(kind) for kind in crd.KINDS] if definitions is None else definitions
         for document in self.api.apply(documents):
-            self.api.wait(
-                "customresourcedefinitions",
-                document["metadata"]["name"],
-                lambda one: self.api.condition(one, "Established").get("status") == "True",
-            )
+            self.plane.wait_until_served(document["metadata"]["name"])
 
 
 @contextmanager

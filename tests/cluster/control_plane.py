@@ -87,6 +87,14 @@ class ControlPlane:
         self.wait_until_ready()
         return process
 
+    def wait_until_served(self, crd: str) -> None:
+        """Returns when objects of a CustomResourceDefinition, by its name, can be created."""
+        self.api.wait(
+            "customresourcedefinitions",
+            crd,
+            lambda one: self.api.condition(one, "Established").get("status") == "True",
+        )
+
     def service_account(self, namespace: str, name: str, *, hours: int = 24) -> Access:
         """A service account's way in, by a real token: RBAC counts, also for clients that cannot impersonate."""
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}

@@ -36,7 +36,7 @@ class Kwok:
         config.write_text(_STAGES.read_text().replace("cidr: CIDR", f"cidr: {self.cidr}"))
         command: list[str | Path] = [
             *(find("kwok", "kwok"), f"--kubeconfig={self._plane.kubeconfig}", f"--config={config}"),
-            *("--node-ip=127.0.0.1", f"--server-address=127.0.0.1:{lasting_port()}"),
+            *("-v=WARN", "--node-ip=127.0.0.1", f"--server-address=127.0.0.1:{lasting_port()}"),
         ]
         self._plane.processes.start("kwok", command)
 

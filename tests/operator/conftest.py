@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from cluster.cluster import Cluster, run_cluster
+from cluster.controllers import Controllers
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +15,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Control plane, kwok with 4 nodes of 8 GPUs, our CRDs (about 6 s)."""
     with run_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def controllers(cluster: Cluster) -> Controllers:
+    """`controllers.start("jobset", "kueue")` starts those that do not run yet."""
+    return cluster.controllers
 
 
 @pytest.fixture

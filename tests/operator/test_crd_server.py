@@ -1,52 +1,30 @@
 """The CRDs in a real kube-apiserver: what it takes, what it refuses, and in which words."""
 
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from asrtune_api import crd
 from asrtune_api.finetune import ASRFinetune
 from asrtune_api.resolve import resolve
 from asrtune_api.status import FinetuneStatus
-from tools.apiserver import ApiServer, missing_binaries, run_apiserver
+from cluster.client import Client
+from cluster.cluster import Cluster
 from tools.manifests import ACCEPTED, REFUSED, manifest
 
-pytestmark = pytest.mark.skipif(bool(missing_binaries()), reason=missing_binaries() or "never")
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 FINETUNES = "/apis/asrtune.dev/v1alpha1/namespaces/default/asrfinetunes"
 STRICT = "?fieldValidation=Strict"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with run_apiserver(tmp_path_factory.mktemp("apiserver")) as server:
-        for kind in crd.KINDS:
-            status, answer = server.request("POST", f"{CRDS}{STRICT}", crd.definition(kind))
-            assert status == 201, answer.get("message")
-        for kind in crd.KINDS:
-            wait_until_established(server, kind)
-        yield server
+def server(cluster: Cluster) -> Client:
+    return cluster.api
 
 
-def wait_until_established(server: ApiServer, kind: crd.Kind) -> None:
-    deadline = time.monotonic() + 60
-    conditions: dict[str, Any] = {}
-    while conditions.get("Established") != "True":
-        assert time.monotonic() < deadline, conditions
-        _, answer = server.request("GET", f"{CRDS}/{kind.plural}.asrtune.dev")
-        listed = answer.get("status", {}).get("conditions", [])
-        conditions = {condition["type"]: condition["status"] for condition in listed}
-        time.sleep(0.05)
-    assert conditions.get("NonStructuralSchema", "False") == "False", conditions
-
-
-def create(server: ApiServer, document: dict[str, Any], *, keep: bool = False) -> tuple[int, Any]:
+def create(server: Client, document: dict[str, Any], *, keep: bool = False) -> tuple[int, Any]:
     return server.request("POST", f"{FINETUNES}{STRICT}{'' if keep else '&dryRun=All'}", document)
 
 
-def test_server_refuses_what_the_laptop_refuses(server: ApiServer) -> None:
+def test_server_refuses_what_the_laptop_refuses(server: Client) -> None:
     told = {case.name: create(server, manifest(case.changes)) for case in REFUSED}
     assert {name: answer for name, (status, answer) in told.items() if status not in {400, 422}} == {}
     wrong = {
@@ -57,13 +35,13 @@ def test_server_refuses_what_the_laptop_refuses(server: ApiServer) -> None:
     assert wrong == {}
 
 
-def test_server_accepts_what_the_laptop_accepts(server: ApiServer) -> None:
+def test_server_accepts_what_the_laptop_accepts(server: Client) -> None:
     told = {name: create(server, manifest(changes)) for name, changes in ACCEPTED.items()}
     assert {name: answer.get("message") for name, (status, answer) in told.items() if status != 201} == {}
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_what_the_server_stores_resolves_to_the_same_run(server: ApiServer, name: str) -> None:
+def test_what_the_server_stores_resolves_to_the_same_run(server: Client, name: str) -> None:
     """No default that the server writes in may change what a preset decides."""
     document = manifest(ACCEPTED[name])
     status, stored = create(server, document)
@@ -73,7 +51,7 @@ def test_what_the_server_stores_resolves_to_the_same_run(server: ApiServer, name
     assert there.model_copy(update={"decisions": []}) == here.model_copy(update={"decisions": []})
 
 
-def test_output_cannot_be_changed(server: ApiServer) -> None:
+def test_output_cannot_be_changed(server: Client) -> None:
     document = manifest()
     document["metadata"]["name"] = "fixed"
     status, stored = create(server, document, keep=True)
@@ -88,7 +66,7 @@ def test_output_cannot_be_changed(server: ApiServer) -> None:
     assert "create a new ASRFinetune instead" in answer["message"]
 
 
-def test_status_is_written_apart_and_shown(server: ApiServer) -> None:
+def test_status_is_written_apart_and_shown(server: Client) -> None:
     document = manifest()
     document["metadata"]["name"] = "shown"
     status, stored = create(server, document, keep=True)
@@ -136,7 +114,7 @@ def test_status_is_written_apart_and_shown(server: ApiServer) -> None:
         ({}, ""),
     ],
 )
-def test_cluster_runtime(server: ApiServer, change: dict[str, Any], words: str) -> None:
+def test_cluster_runtime(server: Client, change: dict[str, Any], words: str) -> None:
     document = {
         "apiVersion": "asrtune.dev/v1alpha1",
         "kind": "ClusterASRRuntime",
@@ -147,3 +125,4 @@ def test_cluster_runtime(server: ApiServer, change: dict[str, Any], words: str) 
     status, answer = server.request("POST", path, document)
     assert status == (422 if words else 201)
     assert words in answer.get("message", "")
+
