@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from asrtune_api import API_VERSION
+from asrtune_api.base import ApiModel
 from asrtune_api.errors import SpecInvalidError
+from asrtune_api.evaluation import ASREvaluation
 from asrtune_api.finetune import ASRFinetune
 from asrtune_api.problems import Loc, Problem, problems_of
 from asrtune_api.sets import apply_set
 from asrtune_api.suggest import did_you_mean
 from asrtune_api.yaml_lines import Document, read_documents
 
-KIND = "ASRFinetune"
+Manifest = ASRFinetune | ASREvaluation
+Kind = TypeVar("Kind", bound=ApiModel)
 
 
-def load_finetune(path: Path | str, sets: Sequence[str] = ()) -> ASRFinetune:
-    """Read the ASRFinetune in a YAML file.
+def load_manifest(path: Path | str, sets: Sequence[str] = ()) -> Manifest:
+    """Read the ASRFinetune or ASREvaluation in a YAML file.
 
     Args:
         path: the file; it may hold other documents too (a Secret, say).
@@ -30,30 +33,49 @@ def load_finetune(path: Path | str, sets: Sequence[str] = ()) -> ASRFinetune:
         SpecInvalidError: there is no such file, or something in it is wrong: the message lists every problem with
             its line, field, and remedy.
     """
-    file = Path(path)
-    try:
-        text = file.read_bytes()
-    except FileNotFoundError as error:
-        raise _invalid("there is no such file.", str(path), "Check the path.") from error
-    except IsADirectoryError as error:
-        raise _invalid("is a directory.", str(path), "Name the YAML file in it.") from error
-    except OSError as error:
-        raise _invalid(
-            f"cannot be read: {error.strerror}.", str(path), "Check the path and its rights."
-        ) from error
-    return parse_finetune(text, sets, name=str(path))
+    return parse_manifest(_read(Path(path)), sets, name=str(path))
+
+
+def load_finetune(path: Path | str, sets: Sequence[str] = ()) -> ASRFinetune:
+    """Read the ASRFinetune in a YAML file; as `load_manifest`."""
+    return parse_finetune(_read(Path(path)), sets, name=str(path))
+
+
+def parse_manifest(text: str | bytes, sets: Sequence[str] = (), *, name: str = "manifest.yaml") -> Manifest:
+    """Read the ASRFinetune or ASREvaluation in a YAML text, with the name that messages shall give."""
+    document, kind = _pick(read_documents(text, name), (ASRFinetune, ASREvaluation), name)
+    if kind is ASREvaluation:
+        return _validated(ASREvaluation, document, sets, name)
+    return _validated(ASRFinetune, document, sets, name)
 
 
 def parse_finetune(
     text: str | bytes, sets: Sequence[str] = (), *, name: str = "finetune.yaml"
 ) -> ASRFinetune:
-    """Read the ASRFinetune in a YAML text; as `load_finetune`, with the name that messages shall give."""
-    document = _pick(read_documents(text, name), name)
-    changed = {apply_set(document.value, change): change for change in sets}
+    """Read the ASRFinetune in a YAML text, with the name that messages shall give."""
+    document, _ = _pick(read_documents(text, name), (ASRFinetune,), name)
+    return _validated(ASRFinetune, document, sets, name)
+
+
+def _read(file: Path) -> bytes:
     try:
-        return ASRFinetune.model_validate(document.value, by_alias=True, by_name=False)
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise _invalid("there is no such file.", str(file), "Check the path.") from error
+    except IsADirectoryError as error:
+        raise _invalid("is a directory.", str(file), "Name the YAML file in it.") from error
+    except OSError as error:
+        raise _invalid(
+            f"cannot be read: {error.strerror}.", str(file), "Check the path and its rights."
+        ) from error
+
+
+def _validated(kind: type[Kind], document: Document, sets: Sequence[str], name: str) -> Kind:
+    changed = {apply_set(document.value, change, kind): change for change in sets}
+    try:
+        return kind.model_validate(document.value, by_alias=True, by_name=False)
     except ValidationError as error:
-        problems = problems_of(error, ASRFinetune, document.value)
+        problems = problems_of(error, kind, document.value)
         lines = sorted({_place(problem, document, changed, name) for problem in problems})
         texts = [f"{where}: {problem}" for _, where, problem in lines]
         message = texts[0] if len(texts) == 1 else f"{name} has {len(texts)} problems:\n" + "\n".join(texts)
@@ -68,20 +90,27 @@ def _place(problem: Problem, document: Document, changed: dict[Loc, str], name: 
     return line, f"{name}:{line}", str(problem)
 
 
-def _pick(documents: Sequence[Document], name: str) -> Document:
+def _pick(
+    documents: Sequence[Document], models: Sequence[type[ApiModel]], name: str
+) -> tuple[Document, type[ApiModel]]:
     there = [document for document in documents if document.value is not None]
-    found = [document for document in there if _kind(document) == KIND]
+    wanted = {model.__name__: model for model in models}
+    found = [document for document in there if _kind(document) in wanted]
     if len(found) == 1:
-        return found[0]
+        return found[0], wanted[_kind(found[0])]
+    either = " or ".join(wanted)
     if found:
         lines = ", ".join(str(document.line(("kind",))) for document in found)
-        raise _invalid(f"holds {len(found)} of kind {KIND} (lines {lines}).", name, "Leave one in the file.")
+        raise _invalid(
+            f"holds {len(found)} of kind {either} (lines {lines}).", name, "Leave one in the file."
+        )
     kinds = [_kind(document) or "no kind" for document in there]
-    close = did_you_mean(KIND, kinds)
+    close = [word for word in wanted if did_you_mean(word, kinds)]
     raise _invalid(
-        f"holds no {KIND}" + (f", but: {', '.join(kinds)}." if kinds else "; it is empty."),
+        f"holds no {either}" + (f", but: {', '.join(kinds)}." if kinds else "; it is empty."),
         name,
-        f"Begin with apiVersion: {API_VERSION} and kind: {KIND}{' (spelt so)' if close else ''}.",
+        f"Begin with apiVersion: {API_VERSION} and kind: {close[0] if close else either}"
+        f"{' (spelt so)' if close else ''}.",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 
 from asrtune_api.base import LIST_MAP_KEY, ApiModel, extra_of
 from asrtune_api.errors import SpecInvalidError
-from asrtune_api.finetune import ASRFinetune, FinetuneSpec, Recipe
+from asrtune_api.finetune import ASRFinetune, Recipe
 from asrtune_api.layers import nested_model
 from asrtune_api.preset import load_preset
 from asrtune_api.problems import Loc, field_name, keys_of
@@ -18,12 +18,17 @@ from asrtune_api.suggest import did_you_mean
 from asrtune_api.yaml_lines import read_value
 
 
-def apply_set(document: dict[str, Any], text: str) -> Loc:
+def apply_set(document: dict[str, Any], text: str, kind: type[ApiModel] = ASRFinetune) -> Loc:
     """Set one field of a manifest in place.
 
     The path starts at the spec (`output.uri`, with or without `spec.`) or, for short, at a stage
     (`train.learningRate`); items of lists are named (`data.train.NAME.uri` or `data.train[NAME].uri`). The value is
     YAML, except that text, names and decimal numbers stay as they are. An empty value unsets the field.
+
+    Args:
+        document: the manifest.
+        text: the change.
+        kind: what the manifest is of.
 
     Returns:
         Where in the document the value now stands.
@@ -31,11 +36,13 @@ def apply_set(document: dict[str, Any], text: str) -> Loc:
     Raises:
         SpecInvalidError: there is no = in it, or the path leads nowhere.
     """
-    return _Setter(text).apply(document)
+    return _Setter(text, kind).apply(document)
 
 
 class _Setter:
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, kind: type[ApiModel]) -> None:
+        self._kind = kind
+        self._spec = nested_model(kind, "spec") or kind
         path, equals, self._value = text.partition("=")
         self._where = f"--set {text}"
         self._path = [part for part in re.sub(r"\[([^\]]*)\]", r".\1", path.strip()).split(".") if part]
@@ -48,12 +55,12 @@ class _Setter:
         head = self._path[0]
         spec = self._mapping(document, "spec")
         if head in {"spec", "metadata"}:
-            return self._descend(document, ASRFinetune, self._path, ())
-        if head in keys_of(FinetuneSpec):
-            return self._descend(spec, FinetuneSpec, self._path, ("spec",))
+            return self._descend(document, self._kind, self._path, ())
+        if head in keys_of(self._spec):
+            return self._descend(spec, self._spec, self._path, ("spec",))
         stages = _stages_of(spec)
         if head not in stages:
-            known = [*keys_of(FinetuneSpec), *stages]
+            known = [*keys_of(self._spec), *stages]
             raise self._error(
                 f'neither a field of the spec nor a stage is called "{head}".',
                 f"{did_you_mean(head, known)} The stages are {', '.join(stages) or 'not known'}.".strip(),

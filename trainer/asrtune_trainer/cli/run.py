@@ -9,20 +9,21 @@ from pathlib import Path
 from rich.console import Console
 
 from asrtune_api.errors import AsrtuneError, SpecInvalidError
-from asrtune_api.load import load_finetune
+from asrtune_api.evaluation import ASREvaluation
+from asrtune_api.load import load_manifest
 from asrtune_api.resolve import resolve
+from asrtune_api.resolve_evaluation import resolve_evaluation
 from asrtune_api.runspec import RunSpec
 from asrtune_api.suggest import did_you_mean
 from asrtune_trainer.cli.failing import Termination
+from asrtune_trainer.cli.outcome import print_outcome
 from asrtune_trainer.stages.chain import Chain
 from asrtune_trainer.stages.ledger import ledger
-from asrtune_trainer.stages.manifest import StageManifest
 from asrtune_trainer.stages.stop import StopSignal, stop_on_signals
 from asrtune_trainer.stages.workspace import Workspace
 from asrtune_trainer.storage.run import stores_of
-from asrtune_trainer.telemetry.events import Scored, Silent
+from asrtune_trainer.telemetry.events import Silent
 from asrtune_trainer.telemetry.open import open_telemetry
-from asrtune_trainer.telemetry.summary import print_summary
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,11 @@ def resolve_manifest(manifest: Path, sets: tuple[str, ...]) -> RunSpec:
     Raises:
         SpecInvalidError: with every problem, by line and field.
     """
-    finetune = load_finetune(manifest, list(sets))
-    return resolve(finetune, None, base=str(manifest.absolute().parent))
+    found = load_manifest(manifest, list(sets))
+    base = str(manifest.absolute().parent)
+    if isinstance(found, ASREvaluation):
+        return resolve_evaluation(found, base=base)
+    return resolve(found, None, base=base)
 
 
 def run_chain(options: RunOptions, termination: Termination) -> None:
@@ -119,27 +123,9 @@ def summarise(console: Console, chain: Chain) -> None:
     """What was left alone, the table of CERs, and where the report and the model are."""
     if not chain.repeated:
         console.print("Nothing to do: every stage is finished and its inputs are unchanged.")
-    evaluated = chain.last("results")
-    print_summary(console, _scores(evaluated) if evaluated else [], report=_place(chain, "report"))
+    print_outcome(console, chain.run, chain.manifests, report=_place(chain, "report"))
     if (model := _place(chain, "model")) is not None:
         console.print(f"model: {model}", soft_wrap=True, highlight=False)
-
-
-def _scores(evaluated: StageManifest) -> list[Scored]:
-    return [
-        Scored(
-            stage=evaluated.stage,
-            set=one["name"],
-            model=model,
-            cer=result["rate"],
-            low=result["interval"]["low"],
-            high=result["interval"]["high"],
-            utterances=one["utterances"],
-            retention=one["retention"],
-        )
-        for one in evaluated.details["sets"]
-        for model, result in one["models"].items()
-    ]
 
 
 def _place(chain: Chain, what: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The last thing a run prints: the table of CERs and where the report is."""
+"""Tables of error rates, as a run prints them in the end, and where the report is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from asrtune_api.scores import Score
 from asrtune_trainer.telemetry.events import Scored
 from asrtune_trainer.telemetry.lines import printable
 
@@ -39,10 +40,39 @@ def summary_table(scores: Sequence[Scored], *, encoding: str = "utf-8") -> Table
     return table
 
 
+def comparison_table(scores: Sequence[Score], *, encoding: str = "utf-8") -> Table:
+    """Error rates by test set and model, each with its interval and its difference to the baseline."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("test set")
+    table.add_column("model")
+    metric = scores[0].metric if scores else ""
+    for heading in (metric, "95 % interval", "against the baseline", "95 % interval"):
+        table.add_column(heading, justify="right")
+    last = ""
+    for one in scores:
+        name = f"{one.set} (old domain)" if one.retention else one.set
+        model = f"{one.model} (baseline)" if one.baseline else one.model
+        cells = [Text(printable(text, encoding)) for text in (name if name != last else "", model)]
+        rate, interval = f"{one.cer:.2f} %", f"{one.low:.2f} to {one.high:.2f}"
+        table.add_row(*cells, rate, interval, *_difference(one))
+        last = name
+    return table
+
+
 def print_summary(console: Console, scores: Sequence[Scored], *, report: str | None = None) -> None:
     """Print the table (if there are scores) and the report's path. In ASCII and unfolded where it is no terminal."""
-    if scores:
-        table = summary_table(scores, encoding=console.encoding)
+    table = summary_table(scores, encoding=console.encoding) if scores else None
+    _print(console, table, report)
+
+
+def print_comparison(console: Console, scores: Sequence[Score], *, report: str | None = None) -> None:
+    """The same for the models of an evaluation."""
+    table = comparison_table(scores, encoding=console.encoding) if scores else None
+    _print(console, table, report)
+
+
+def _print(console: Console, table: Table | None, report: str | None) -> None:
+    if table is not None:
         if console.is_terminal:
             console.print(table)
         else:
@@ -73,3 +103,12 @@ def _change(base: Scored | None, score: Scored | None) -> Text:
         return Text("")
     change = 100 * (score.cer - base.cer) / base.cer
     return Text(f"{change:+.1f} %", style="green" if change < 0 else "red" if change > 0 else "")
+
+
+def _difference(score: Score) -> tuple[Text, str]:
+    """Percentage points with their interval; green or red where the interval leaves no doubt."""
+    if score.difference is None or score.difference_low is None or score.difference_high is None:
+        return Text(""), ""
+    style = "green" if score.difference_high < 0 else "red" if score.difference_low > 0 else ""
+    ends = f"{score.difference_low:+.2f} to {score.difference_high:+.2f}"
+    return Text(f"{score.difference:+.2f}", style=style), ends

@@ -1,0 +1,39 @@
+"""The last thing a run prints: the table of error rates, the gate's verdict, and where the report is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+
+from asrtune_api.runspec import RunSpec
+from asrtune_api.scores import Score
+from asrtune_trainer.stages.manifest import StageManifest
+from asrtune_trainer.stages.outcome import gate_verdict, scores_of
+from asrtune_trainer.telemetry.events import Scored
+from asrtune_trainer.telemetry.summary import print_comparison, print_summary
+
+_WORDS = {True: "passed", False: "not passed", None: "not judged"}
+
+
+def print_outcome(
+    console: Console, run: RunSpec, manifests: Mapping[str, StageManifest], *, report: str | None
+) -> None:
+    """Say what came of a run."""
+    scores = scores_of(manifests.values())
+    if run.comparison is None:
+        print_summary(console, [_scored(one) for one in scores], report=report)
+    else:
+        print_comparison(console, scores, report=report)
+    verdict = gate_verdict(run, scores)
+    if verdict is not None:
+        console.print(
+            f"quality gate {_WORDS[verdict.passed]}: {verdict.message}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+
+
+def _scored(one: Score) -> Scored:
+    return Scored("", one.set, one.model, one.cer, one.low, one.high, one.utterances, one.retention)
