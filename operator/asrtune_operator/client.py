@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client.rest import RESTResponse
 
 from asrtune_operator.backends.base import Resource
 from asrtune_operator.credentials import token_header
@@ -28,6 +29,7 @@ FIRST_DELAY: Final = 0.2
 LONGEST_DELAY: Final = 10.0
 TIMEOUT: Final = aiohttp.ClientTimeout(total=20, sock_connect=5)
 LIST_TIMEOUT: Final = aiohttp.ClientTimeout(total=60, sock_connect=5)
+ENDLESS: Final = aiohttp.ClientTimeout(total=None, sock_connect=5)
 PAGE: Final = 500
 CONNECTION_ERRORS: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError)
 
@@ -90,9 +92,15 @@ class Client:
     """Talks to one API server. For one event loop."""
 
     def __init__(
-        self, configuration: Configuration, *, connections: int = 32, on_request: OnRequest = ignore_request
+        self,
+        configuration: Configuration,
+        *,
+        connections: int = 32,
+        attempts: int = ATTEMPTS,
+        on_request: OnRequest = ignore_request,
     ) -> None:
         configuration.connection_pool_maxsize = connections
+        self._attempts = attempts
         self._configuration = configuration
         self._api = ApiClient(configuration)
         self._on_request = on_request
@@ -249,6 +257,47 @@ class Client:
             raise
         return True
 
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, patch: Mapping[str, Any], manager: str
+    ) -> Json:
+        """A JSON merge patch of what people decide: spec and annotations.
+
+        Raises:
+            ApiError: refused.
+            ApiUnreachableError: no answer.
+        """
+        return await self._send(
+            Request(
+                verb="patch",
+                plural=resource.plural,
+                method="PATCH",
+                path=path_of(resource, namespace, name),
+                body=patch,
+                query={"fieldManager": manager},
+                content="merge-patch+json",
+            )
+        )
+
+    async def lines(self, path: str, query: Mapping[str, str]) -> AsyncIterator[str]:
+        """The lines of a text, such as a log, as they come; without their ends.
+
+        Raises:
+            ApiError: refused.
+            ApiUnreachableError: no answer, or broken off.
+        """
+        request = Request(
+            verb="get", plural="pods/log", method="GET", path=path, query=query, patience=ENDLESS
+        )
+        try:
+            answer = (await self._ask(request)).response
+            if answer.status >= 300:  # noqa: PLR2004
+                raise _refusal(request, answer.status, _parse(await answer.read()))
+            async with answer:
+                async for line in answer.content:
+                    yield line.decode(errors="replace").rstrip("\r\n")
+        except CONNECTION_ERRORS as error:
+            raise ApiUnreachableError(f"{request}: {error!r}") from error
+
     async def patch_status(
         self, resource: Resource, namespace: str, name: str, patch: Mapping[str, Any], version: str
     ) -> Json:
@@ -272,33 +321,36 @@ class Client:
 
     async def _send(self, request: Request) -> Json:
         """One request, retried where the server or the network is to blame."""
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, self._attempts + 1):
             started = time.monotonic()
             try:
                 status, retry_after, text = await self._try(request)
             except CONNECTION_ERRORS as error:
                 self._count(request, type(error).__name__, started)
-                if attempt == ATTEMPTS:
+                if attempt == self._attempts:
                     raise ApiUnreachableError(f"{request}: {error!r}") from error
                 await asyncio.sleep(_delay(attempt))
                 continue
             self._count(request, str(status), started)
             if status < 300:  # noqa: PLR2004
                 return _parse(text)
-            if status not in RETRIED or attempt == ATTEMPTS:
+            if status not in RETRIED or attempt == self._attempts:
                 raise _refusal(request, status, _parse(text))
             await asyncio.sleep(_delay(attempt, retry_after))
         raise AssertionError("the last attempt returns or raises")
 
     async def _try(self, request: Request) -> tuple[int, str | None, bytes]:
+        answer = await self._ask(request)
+        return answer.status, answer.headers.get("Retry-After"), await answer.read()
+
+    async def _ask(self, request: Request) -> RESTResponse:
         given = {name: value for name, value in request.query.items() if value}
         url = f"{self._configuration.host}{request.path}" + (f"?{urlencode(given)}" if given else "")
         headers = {"Content-Type": f"application/{request.content}", "Accept": request.accept}
         headers |= await token_header(self._configuration)
-        answer = await self._api.call_api(
+        return await self._api.call_api(
             request.method, url, headers, request.body, _request_timeout=request.patience
         )
-        return answer.status, answer.headers.get("Retry-After"), await answer.read()
 
     def _count(self, request: Request, code: str, started: float) -> None:
         self._on_request(request.verb, request.plural, code, time.monotonic() - started)
