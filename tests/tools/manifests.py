@@ -31,8 +31,13 @@ STAGES = [
 
 def manifest(changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The minimal manifest with changes: path below spec (list indices as numbers) -> value or DELETE."""
-    document = copy.deepcopy(MINIMAL)
-    for path, value in (changes or {}).items():
+    return changed(MINIMAL, changes or {})
+
+
+def changed(document: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Another manifest with changes of that form."""
+    document = copy.deepcopy(dict(document))
+    for path, value in changes.items():
         here: Any = document["spec"]
         *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
         for part in parents:
