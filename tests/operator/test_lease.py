@@ -1,0 +1,98 @@
+"""Leader election on a real API server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from asrtune_operator.client import Client
+from asrtune_operator.credentials import credentials
+from asrtune_operator.lease import Lease, LeaseLostError, LeaseSettings
+from cluster.cluster import Cluster
+
+SECONDS = 1.5
+
+
+@asynccontextmanager
+async def leases(cluster: Cluster, namespace: str) -> AsyncIterator[tuple[Lease, Lease]]:
+    """Two replicas' leases."""
+    async with credentials(cluster.kubeconfig, None) as configuration, Client(configuration) as client:
+        first, second = (
+            Lease(client, LeaseSettings(namespace=namespace, name="operator", holder=holder, seconds=SECONDS))
+            for holder in ("first", "second")
+        )
+        yield first, second
+
+
+def test_one_works_and_the_other_takes_over_when_it_says_goodbye(cluster: Cluster, namespace: str) -> None:
+    async def body() -> None:
+        async with leases(cluster, namespace) as (first, second):
+            await first.acquire()
+            keeping = asyncio.create_task(first.keep())
+            waiting = asyncio.create_task(second.acquire())
+            await asyncio.sleep(2 * SECONDS)
+            assert first.held
+            assert not waiting.done()
+            keeping.cancel()
+            loop = asyncio.get_running_loop()
+            released = loop.time()
+            await first.release()
+            await waiting
+            assert loop.time() - released < SECONDS
+            assert second.held
+
+    asyncio.run(body())
+
+
+def test_a_silent_holder_is_waited_for(cluster: Cluster, namespace: str) -> None:
+    async def body() -> None:
+        async with leases(cluster, namespace) as (first, second):
+            await first.acquire()  # and never renews it
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            await second.acquire()
+            assert loop.time() - started >= SECONDS
+
+    asyncio.run(body())
+
+
+def test_who_has_lost_it_stops(cluster: Cluster, namespace: str) -> None:
+    async def body() -> None:
+        async with leases(cluster, namespace) as (first, second):
+            await first.acquire()
+            await second.acquire()
+            with pytest.raises(LeaseLostError):
+                await asyncio.wait_for(first.keep(), 5)
+            assert not first.held
+
+    asyncio.run(body())
+
+
+def test_a_label_on_the_lease_costs_nobody_his_place(cluster: Cluster, namespace: str) -> None:
+    async def body() -> None:
+        async with leases(cluster, namespace) as (first, _):
+            await first.acquire()
+            cluster.api.patch("leases", "operator", {"metadata": {"labels": {"a": "b"}}}, namespace)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(first.keep(), 2 * SECONDS)
+            assert first.held
+
+    asyncio.run(body())
+
+
+def test_who_cannot_renew_in_time_stops(cluster: Cluster, namespace: str) -> None:
+    async def body() -> None:
+        async with leases(cluster, namespace) as (first, _):
+            await first.acquire()
+            cluster.processes["apiserver"].freeze()
+            try:
+                with pytest.raises(LeaseLostError, match="in time"):
+                    await asyncio.wait_for(first.keep(), 3 * SECONDS)
+            finally:
+                cluster.processes["apiserver"].thaw()
+
+    asyncio.run(body())
+    cluster.plane.wait_until_ready()
