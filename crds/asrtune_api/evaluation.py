@@ -116,6 +116,20 @@ class EvaluationGate(Gate):
     """Models that are judged, by name; empty: all but the baseline."""
 
 
+class EvaluationOutput(OutputSpec):
+    """Where results go."""
+
+    rules = (
+        uri_rule(),
+        Rule(
+            "output is immutable, since everything of an evaluation lies in one place: create a new ASREvaluation "
+            "instead",
+            "self == oldSelf",
+            None,
+        ),
+    )
+
+
 class EvaluationResources(ApiModel):
     """What the one pod that decodes gets."""
 
@@ -158,7 +172,7 @@ class EvaluationSpec(ApiModel):
     """Seed of the intervals."""
     storage: StorageSpec = Field(default_factory=StorageSpec)
     """How s3:// URIs are reached, those of finetunes and their test sets too."""
-    output: OutputSpec
+    output: EvaluationOutput
     """Where results go; a place of its own, not the finetune's."""
     resources: EvaluationResources = Field(default_factory=EvaluationResources)
     """What the one pod that decodes gets."""

@@ -70,6 +70,7 @@ def test_output_cannot_be_changed(server: Client) -> None:
     status, answer = server.request("PUT", f"{EVALUATIONS}/fixed{STRICT}", stored)
     assert status == 422
     assert "output is immutable" in answer["message"]
+    assert "create a new ASREvaluation instead" in answer["message"]
 
 
 def test_status_is_written_apart_and_shown(server: Client) -> None:
