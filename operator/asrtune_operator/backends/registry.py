@@ -22,7 +22,8 @@ _NEEDS: Final[Mapping[Backend, tuple[Resource, ...]]] = {
     Backend.TRAIN_JOB: (BACKENDS[Backend.TRAIN_JOB].resource, RUNTIME, BACKENDS[Backend.JOB_SET].resource),
     Backend.JOB_SET: (BACKENDS[Backend.JOB_SET].resource,),
 }
-_CONTROLLER: Final[Mapping[Backend, str]] = {
+CONTROLLER: Final[Mapping[Backend, str]] = {
+    Backend.JOB: "kube-controller-manager",
     Backend.PYTORCH_JOB: "Kubeflow's training-operator",
     Backend.TRAIN_JOB: "Kubeflow Trainer",
     Backend.JOB_SET: "JobSet",
@@ -61,6 +62,6 @@ def unavailable(backend: Backend, served: Collection[Resource]) -> Wait | None:
     kinds = ", ".join(f"{one.kind} ({one.api_version})" for one in absent)
     return Wait(
         WaitReason.BACKEND_UNAVAILABLE,
-        f"The cluster does not know {kinds}, which backend {backend.value} needs: install {_CONTROLLER[backend]}, "
+        f"The cluster does not know {kinds}, which backend {backend.value} needs: install {CONTROLLER[backend]}, "
         "or set execution.backend to Auto.",
     )

@@ -1,0 +1,46 @@
+"""Explains a run's wait: chooses the attempt, gathers the evidence, makes the sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from asrtune_operator.observed import PodView, Wait, WorkloadView
+from asrtune_operator.run import Run
+from asrtune_operator.waiting.evidence import EvidenceSource
+from asrtune_operator.waiting.explain import explain
+from asrtune_operator.waiting.facts import wanted_of
+
+
+class Explainer:
+    """Knows why runs wait."""
+
+    def __init__(self, source: EvidenceSource) -> None:
+        self._source = source
+
+    async def explain(
+        self, run: Run, workloads: Sequence[WorkloadView], pods: Sequence[PodView]
+    ) -> Wait | None:
+        """Why the newest attempt of a run waits; None where it does not, or there is none."""
+        living = [one for one in workloads if one.outcome is None and not one.deleting]
+        workload = max(living, key=lambda one: (one.created, one.attempt), default=None)
+        unit = next((one for one in run.units if workload is not None and one.key == workload.stage), None)
+        if workload is None or unit is None:
+            return None
+        own = [pod for pod in pods if (pod.stage, pod.attempt) == (workload.stage, workload.attempt)]
+        now, wanted = datetime.now(UTC), wanted_of(run, unit)
+        if sum(pod.running or pod.ended for pod in own) >= unit.nodes:
+            return None
+        return explain(wanted, workload, own, await self._source.gather(wanted, workload, own, now), now)
+
+    async def with_queues(self, run: Run, workloads: Sequence[WorkloadView]) -> Sequence[WorkloadView]:
+        """The workloads with what Kueue says of those that are suspended; others it has admitted."""
+        if run.queue is None:
+            return workloads
+        return [
+            replace(one, queue=await self._source.kueue.view(one.uid))
+            if one.suspended and one.outcome is None
+            else one
+            for one in workloads
+        ]
