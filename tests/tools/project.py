@@ -26,14 +26,22 @@ class Project:
 
     root: Path
     spec: dict[str, Any]
+    kind: str = "ASRFinetune"
 
     @property
     def manifest(self) -> Path:
-        return self.root / "finetune.yaml"
+        return self.root / ("finetune.yaml" if self.kind == "ASRFinetune" else "evaluation.yaml")
 
     @property
     def output(self) -> Path:
-        return self.root / "out"
+        return self.root / str(self.spec["output"]["uri"])
+
+    def evaluation(self, models: list[dict[str, Any]], **spec: Any) -> Project:
+        """An evaluation of the project's test sets beside it."""
+        values = {"models": models, "testSets": self.spec["data"]["test"], "output": {"uri": "check"}}
+        found = Project(self.root, {**values, **spec}, "ASREvaluation")
+        found.write()
+        return found
 
     def stage(self, name: str) -> dict[str, Any]:
         """A stage's parameters in the manifest, to change them; `write` afterwards."""
@@ -44,7 +52,7 @@ class Project:
     def write(self) -> None:
         document = {
             "apiVersion": "asrtune.dev/v1alpha1",
-            "kind": "ASRFinetune",
+            "kind": self.kind,
             "metadata": {"name": "tiny"},
             "spec": self.spec,
         }

@@ -73,7 +73,7 @@ def stage_weights(stores: Stores, made: StageModel, where: str) -> StoredWeights
         return _checkpoint(stores, made, stage, where)
     manifest = _manifest(stores, stage)
     if manifest is None or "model" not in manifest.outputs:
-        state = "not finished" if manifest is None else f"a {manifest.type} stage, which makes no model"
+        state = "not finished" if manifest is None else f"of type {manifest.type}, which makes no model"
         raise SpecInvalidError(
             f"at {made.output}, the stage {made.stage} is {state}.",
             where=where,
