@@ -3,7 +3,7 @@
 #   tests/cluster/build.sh                     # what `make test` needs
 #   tests/cluster/build.sh kube kwok           # these groups alone
 #   tests/cluster/build.sh --where             # builds nothing; prints "GROUP DIRECTORY" for each group that is there
-# Groups of `make test`:  etcd kube kwok training-operator jobset trainer kueue
+# Groups of `make test`:  kube etcd kwok kueue training-operator jobset trainer
 # Groups for real nodes:  node containerd coredns distribution
 # A group comes whole from the first directory that has all of it: $KUBEBUILDER_ASSETS, one on PATH, or the cache,
 # ${XDG_CACHE_HOME:-~/.cache}/asrtune/kube/KUBERNETES-VERSION/, where it is built if need be (seconds are in times.txt).
@@ -15,7 +15,7 @@ hack=$here/../../hack
 source "$hack/versions.env"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/asrtune/kube
 home=$cache/$KUBERNETES_VERSION
-needed=(etcd kube kwok training-operator jobset trainer kueue)
+needed=(kube etcd kwok kueue training-operator jobset trainer) # the longest first
 for_nodes=(node containerd coredns distribution)
 
 files_of() {
@@ -84,7 +84,7 @@ build_commands() {
   # k8s.io/kubernetes asks for its staging modules at v0.0.0: take each as published with the same release
   directory=$(source_of "k8s.io/kubernetes@v$KUBERNETES_VERSION")
   staging=$(sed -nE "s#^\t(k8s.io/[a-z0-9-]+) v0\.0\.0( .*)?\$#-replace=\1=\1@v0.${KUBERNETES_VERSION#*.}#p" "$directory/go.mod")
-  echo "module kubebuild" >go.mod
+  printf 'module kubebuild\n\ngo %s\n' "${GO_VERSION%.*}" >go.mod
   # shellcheck disable=SC2086  # a list of words
   "$go" mod edit -require "k8s.io/kubernetes@v$KUBERNETES_VERSION" $staging
   printf '//go:build tools\n\npackage tools\n' >tools.go
@@ -92,7 +92,7 @@ build_commands() {
     printf 'import _ "k8s.io/kubernetes/cmd/%s"\n' "$name" >>tools.go
     packages+=("k8s.io/kubernetes/cmd/$name")
   done
-  quiet "$go" mod tidy -e
+  export GOFLAGS="$GOFLAGS -mod=mod" # `go mod tidy` would download what only tests of others need
   local minor=${KUBERNETES_VERSION#*.}
   quiet "$go" build -o "$stage/out/" -ldflags "-s -w -X $own.gitVersion=v$KUBERNETES_VERSION -X $own.gitTreeState=clean \
     -X $own.gitMajor=${KUBERNETES_VERSION%%.*} -X $own.gitMinor=${minor%%.*}" "${packages[@]}"
@@ -155,61 +155,54 @@ build_distribution() { # unpacked beside the others, not installed
   mv usr/sbin/runc usr/lib/cni bin/busybox "$stage/out/"
 }
 
-# Everything of a group appears in the cache at once, but for the blink of a few renames.
+# Builds one group, on its own; all of it appears in the cache at once, but for the blink of a few renames.
 build() {
-  local group=$1 start=$SECONDS file status
+  local group=$1 start=$SECONDS file
   echo "building $group into $home (once)" >&2
   stage=$(mktemp -d "$cache/build.XXXXXX")
-  mkdir -p "$stage/out/manifests" "$home/manifests"
-  set +e # `if ! (...)` would switch errexit off inside, too
-  (set -e && "build_${group//-/_}")
-  status=$?
-  set -e
-  if [ "$status" != 0 ]; then
-    discard
-    echo "$group cannot be built: the end of its log is above" >&2
-    return 1
-  fi
+  trap 'chmod -R u+w "$stage" && rm -rf "$stage"' EXIT
+  mkdir -p "$stage/out/manifests"
+  "build_${group//-/_}"
   for file in $(cd "$stage/out" && find . -type f); do
     mkdir -p "$home/$(dirname "$file")"
     mv "$stage/out/$file" "$home/$file"
   done
-  discard
   echo "$group $((SECONDS - start))s" | tee -a "$home/times.txt" >&2
 }
 
-discard() {
-  [ -z "$stage" ] || { chmod -R u+w "$stage" && rm -rf "$stage"; }
-  stage=""
-}
+# Builds groups two at a time: while one downloads or links, the other has work for the second core.
+build_all() { [ $# = 0 ] || printf '%s\n' "$@" | xargs -P 2 -I {} "$here/build.sh" --one {}; }
 
-if [ "${1:-}" = --where ]; then
-  for group in "${needed[@]}" "${for_nodes[@]}"; do
-    if directory=$(where "$group"); then echo "$group $directory"; fi
-  done
-  exit
-fi
+case ${1:-} in
+  --where)
+    for group in "${needed[@]}" "${for_nodes[@]}"; do
+      if directory=$(where "$group"); then echo "$group $directory"; fi
+    done
+    exit
+    ;;
+  --one)
+    go=$("$hack/go.sh")
+    export CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false" GOWORK=off GOTOOLCHAIN=local
+    build "$2"
+    exit
+    ;;
+esac
 
 groups=("$@")
 [ $# -gt 0 ] || groups=("${needed[@]}")
-missing=()
-for group in "${groups[@]}"; do
-  files_of "$group" >/dev/null
-  where "$group" >/dev/null || missing+=("$group")
-done
-[ ${#missing[@]} -gt 0 ] || exit 0
-
 mkdir -p "$cache"
 exec 9>"$cache/build.lock"
 flock --nonblock 9 || { echo "waiting for another build of the cluster's programs" >&2 && flock 9; }
-stage=""
-trap discard EXIT
-go=$("$hack/go.sh")
-export CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false" GOWORK=off GOTOOLCHAIN=local
-for group in "${missing[@]}"; do
+
+first=() second=() # kubectl renders the controllers' manifests
+for group in "${groups[@]}"; do
+  files_of "$group" >/dev/null
+  if where "$group" >/dev/null; then continue; fi
   case $group in
-    training-operator | jobset | trainer | kueue) # kubectl renders their manifests
-      if ! where kube >/dev/null; then build kube; fi ;;
+    kueue | training-operator | jobset | trainer) second+=("$group") ;;
+    *) first+=("$group") ;;
   esac
-  if ! where "$group" >/dev/null; then build "$group"; fi
 done
+if [ ${#second[@]} -gt 0 ] && ! where kube >/dev/null && [[ " ${first[*]} " != *" kube "* ]]; then first+=(kube); fi
+build_all "${first[@]}"
+build_all "${second[@]}"
