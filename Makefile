@@ -40,7 +40,7 @@ test-operator: .venv/.ready cluster ## the tests on a real API server with the r
 	$(PYTEST) -m "not soak and not gpu" $(ARGS) tests/operator
 
 .PHONY: cluster
-cluster: ## build the parts of Kubernetes that test-operator needs (once, 10 min and more)
+cluster: ## build the parts of Kubernetes that test-operator needs (once, 15 min)
 	tests/cluster/build.sh
 
 .PHONY: test-gpu
