@@ -28,6 +28,8 @@ from asrtune_operator.reconcile import Parts, Reconciler
 from asrtune_operator.settings import Settings
 from asrtune_operator.store import Store
 from asrtune_operator.understanding import Understanding
+from asrtune_operator.waiting.evidence import EvidenceSource
+from asrtune_operator.waiting.explainer import Explainer
 from asrtune_operator.workers import Workers
 from asrtune_operator.workqueue import WorkQueue
 
@@ -141,13 +143,10 @@ def _parts(surface: Surface) -> Parts:
         applier=Applier(surface.client, surface.store),
         understanding=surface.understanding,
         nodes=Nodes(surface.client),
-        explain=_explain,
+        explainer=Explainer(EvidenceSource(surface.client, surface.settings.namespaces)),
         status_seconds=surface.settings.status_seconds,
+        wait_seconds=surface.settings.wait_seconds,
     )
-
-
-async def _explain(*_: object) -> None:
-    return None
 
 
 def _lease_settings(settings: Settings) -> LeaseSettings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -13,15 +12,14 @@ from asrtune_operator.apply import Applier, StaleError
 from asrtune_operator.client import Client
 from asrtune_operator.kinds import RunObject, run_object
 from asrtune_operator.nodes import Nodes
-from asrtune_operator.observed import Observed, PodView, ProgressView, Wait, WorkloadView
+from asrtune_operator.observed import Observed, ProgressView, Wait
 from asrtune_operator.plan import plan
 from asrtune_operator.run import Run, Unready
 from asrtune_operator.statuses import dump_status, only_ticks, read_status
 from asrtune_operator.store import Store
 from asrtune_operator.understanding import Understanding
+from asrtune_operator.waiting.explainer import Explainer
 
-Explain = Callable[[Run, Sequence[WorkloadView], Sequence[PodView]], Awaitable[Wait | None]]
-"""Why the newest attempt waits."""
 FIRST_REFUSAL: Final = 5.0
 LONGEST_REFUSAL: Final = 60.0
 
@@ -48,8 +46,9 @@ class Parts:
     applier: Applier
     understanding: Understanding
     nodes: Nodes
-    explain: Explain
+    explainer: Explainer
     status_seconds: float
+    wait_seconds: float
 
 
 class Reconciler:
@@ -104,7 +103,8 @@ class Reconciler:
         if later is None:
             await self._parts.applier.finish(run, made)
         retry = memory.due - _clock()
-        return _soonest(made.requeue, later, retry if retry > 0 else None)
+        again = self._parts.wait_seconds if observed.wait is not None else None
+        return _soonest(made.requeue, later, again, retry if retry > 0 else None)
 
     def _later(self, run: RunObject, made: Plan, memory: Memory) -> float | None:
         """Seconds for which a status that says nothing but more progress is put off."""
@@ -116,12 +116,10 @@ class Reconciler:
     async def _observe(self, run: RunObject, understood: Run | Unready, memory: Memory) -> Observed:
         store = self._parts.store
         workloads, pods = store.workloads(run.uid), store.pods(run.uid)
-        waits = isinstance(understood, Run) and any(one.outcome is None for one in workloads)
-        wait = (
-            await self._parts.explain(understood, workloads, pods)
-            if waits and isinstance(understood, Run)
-            else None
-        )
+        wait = None
+        if isinstance(understood, Run):
+            workloads = await self._parts.explainer.with_queues(understood, workloads)
+            wait = await self._parts.explainer.explain(understood, workloads, pods)
         return Observed(
             workloads=workloads,
             pods=pods,

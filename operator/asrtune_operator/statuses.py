@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 _TICKING: Final = ("progress", "usage")
 """Parts that change all the time while pods run."""
 _TICKING_OF_ATTEMPTS: Final = ("gpuSeconds", "lostGpuSeconds")
+_WORDED: Final = ("Running", "QuotaReserved")
 
 
 def read_status(run: RunObject) -> RunStatus:
@@ -55,7 +56,7 @@ def difference(old: Json, new: Json) -> dict[str, Any]:
 
 
 def only_ticks(old: Json, new: Json) -> bool:
-    """Whether two statuses differ in nothing but progress and time spent."""
+    """Whether two statuses differ in nothing but progress, time spent, and the wording of what is waited for."""
     return _settled(old) == _settled(new)
 
 
@@ -64,4 +65,13 @@ def _settled(status: Json) -> dict[str, Any]:
         {key: value for key, value in one.items() if key not in _TICKING_OF_ATTEMPTS}
         for one in status.get("attempts") or ()
     ]
-    return {**{key: value for key, value in status.items() if key not in _TICKING}, "attempts": attempts}
+    conditions = [_unworded(one) for one in status.get("conditions") or ()]
+    kept = {key: value for key, value in status.items() if key not in _TICKING}
+    return {**kept, "attempts": attempts, "conditions": conditions}
+
+
+def _unworded(condition: Json) -> Json:
+    """Who waits is told how many GPUs are free just now: the same reason in other words is not worth a write at once."""
+    if condition.get("type") in _WORDED and condition.get("status") == "False":
+        return {key: value for key, value in condition.items() if key != "message"}
+    return condition
