@@ -71,7 +71,7 @@ def _settled(status: Json) -> dict[str, Any]:
 
 
 def _unworded(condition: Json) -> Json:
-    """Who waits is told how many GPUs are free just now: the same reason in other words is not worth a write at once."""
+    """A wait tells how many GPUs are free just now: other words for the same reason are not worth a write at once."""
     if condition.get("type") in _WORDED and condition.get("status") == "False":
         return {key: value for key, value in condition.items() if key != "message"}
     return condition
