@@ -16,7 +16,7 @@ from asrtune_operator.discovery import discover
 from asrtune_operator.health import Pulse, now
 from asrtune_operator.kinds import Kept
 from asrtune_operator.metrics import Metrics
-from asrtune_operator.resync import SELECTORS, Resync, keep, wanted
+from asrtune_operator.resync import SELECTORS, Resync, read, wanted
 from asrtune_operator.settings import Settings
 from asrtune_operator.store import Store
 from asrtune_operator.streams import Streams
@@ -73,9 +73,9 @@ class Follower:
                 await asyncio.sleep(5 * _TICK)
 
     async def stop(self) -> None:
-        """End the watches."""
+        """End the watches; the process ends next, so nobody waits for them to close."""
         if self._streams is not None:
-            await self._streams.stop()
+            await self._streams.stop(_TICK / 2)
 
     async def _tend(self) -> None:
         settings = self._on.settings
@@ -105,8 +105,8 @@ class Follower:
         return kinds
 
     async def _list_and_watch(self) -> None:
-        await self.stop()
-        kinds = await self._list()
+        """The new watches begin before the old ones end: an event that comes twice does no harm."""
+        old, kinds = self._streams, await self._list()
         self._discovered = now()
         loop = asyncio.get_running_loop()
         self._streams = Streams(
@@ -118,6 +118,8 @@ class Follower:
         )
         self._streams.start()
         self._on.pulse.streaming = now()
+        if old is not None:
+            await old.stop()
 
     def _on_event(self, kind: Resource, kept: Kept, gone: bool) -> None:  # noqa: FBT001 (a callback's)
         self._on.pulse.event = now()
@@ -138,12 +140,7 @@ def _thread_safe(
     """A sink for another thread; what is kept of an object is taken there, the rest never comes here."""
 
     def on_event(kind: Resource, manifest: Any, gone: bool) -> None:  # noqa: FBT001 (a callback's)
-        try:
-            kept = keep(kind, manifest)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            name = (manifest.get("metadata") or {}).get("name")
-            _log.exception("an object cannot be read", extra={"kind": kind.kind, "object": name})
-            return
-        loop.call_soon_threadsafe(sink, kind, kept, gone)
+        if (kept := read(kind, manifest)) is not None:
+            loop.call_soon_threadsafe(sink, kind, kept, gone)
 
     return on_event

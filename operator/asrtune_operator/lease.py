@@ -13,6 +13,7 @@ from asrtune_operator.kinds import LEASES
 
 _log = logging.getLogger(__name__)
 CONFLICT: Final = 409
+NOT_FOUND: Final = 404
 
 
 class LeaseLostError(Exception):
@@ -99,18 +100,23 @@ class Lease:
             self._held["spec"]["renewTime"] = _now()
             try:
                 self._held = await self._client.replace(LEASES, self._held)
-            except ApiUnreachableError:
-                continue  # the time-out of `keep` ends it
-            except ApiError as error:
-                if error.status != CONFLICT or not await self._still_ours():
+            except (ApiUnreachableError, ApiError) as error:
+                if not await self._still_ours(error):
                     self._held = None
                     raise LeaseLostError(f"the lease was lost: {error}") from error
                 continue
             self._renewed = started
             return
 
-    async def _still_ours(self) -> bool:
-        """After a conflict: an answer to a renewal may have been lost, or somebody has put a label on it."""
+    async def _still_ours(self, error: Exception) -> bool:
+        """Whether a failure means nothing: the time-out of `keep` ends what goes on for too long.
+
+        An answer may have been lost, somebody has put a label on the Lease, or a server that has just started does not
+        know our rights yet.
+        """
+        if not isinstance(error, ApiError) or error.status not in {CONFLICT, NOT_FOUND}:
+            await asyncio.sleep(self._settings.seconds / 15)
+            return True
         found = await self._client.get(LEASES, self._settings.namespace, self._settings.name)
         if found is None or found["spec"].get("holderIdentity") != self._settings.holder:
             return False

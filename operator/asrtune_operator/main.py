@@ -90,7 +90,6 @@ async def _until_stopped(
             await work
         except asyncio.CancelledError:
             _log.info("stopped")
-        await lease.release()
     return 0
 
 
@@ -119,11 +118,12 @@ async def _work(surface: Surface, lease: Lease) -> None:
             group.create_task(progress.run(surface.settings.progress_seconds))
     finally:
         surface.pulse.leading = False
-        await follower.stop()
         if keeping is not None:
             keeping.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await keeping
+        await lease.release()
+        await follower.stop()
 
 
 async def _keep(lease: Lease) -> None:
@@ -153,6 +153,6 @@ def _lease_settings(settings: Settings) -> LeaseSettings:
     return LeaseSettings(
         namespace=settings.lease_namespace,
         name=settings.lease_name,
-        holder=f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
+        holder=settings.lease_holder or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}",
         seconds=settings.lease_seconds,
     )

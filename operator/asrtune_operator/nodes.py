@@ -15,6 +15,8 @@ from asrtune_operator.observed import PodView
 _log = logging.getLogger(__name__)
 FRESH: Final = 10.0
 """Seconds that an answer is believed."""
+PATIENCE: Final = 60.0
+"""Seconds that nobody is asked after a refusal: in a namespaced installation each would be refused."""
 _FORBIDDEN: Final = 403
 
 
@@ -24,7 +26,7 @@ class Nodes:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._known: dict[str, tuple[float, bool]] = {}
-        self._allowed = True
+        self._refused = float("-inf")
 
     async def lost(self, pods: Sequence[PodView]) -> frozenset[str]:
         """Names of the lost nodes of pods that look as if theirs were.
@@ -39,15 +41,15 @@ class Nodes:
     async def _is_lost(self, name: str) -> bool:
         now = asyncio.get_running_loop().time()
         at, lost = self._known.get(name, (float("-inf"), False))
-        if now - at < FRESH or not self._allowed:
+        if now - at < FRESH or now - self._refused < PATIENCE:
             return lost
         try:
             found = await self._client.get(NODES, None, name)
         except ApiError as error:
             if error.status != _FORBIDDEN:
                 raise
-            self._allowed = False
-            _log.warning("nodes may not be read: the loss of one shows only when its pods are deleted")
+            self._refused = now
+            _log.info("nodes may not be read: the loss of one shows only when its pods are deleted")
             return False
         lost = found is None or _unreachable(found)
         self._known = {key: value for key, value in self._known.items() if now - value[0] < FRESH}

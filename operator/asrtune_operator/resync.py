@@ -36,6 +36,16 @@ OnChange = Callable[[Iterable[str]], None]
 """Called with the uids of runs for which something has changed."""
 
 
+def read(kind: Resource, manifest: Mapping[str, Any]) -> Kept | None:
+    """What is kept of an object; None of one that cannot be read: it must not keep the others from being."""
+    try:
+        return keep(kind, manifest)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        name = (manifest.get("metadata") or {}).get("name")
+        _log.exception("an object cannot be read", extra={"kind": kind.kind, "object": name})
+        return None
+
+
 def keep(kind: Resource, manifest: Mapping[str, Any]) -> Kept:
     """What is kept of an object."""
     if kind in {FINETUNES, EVALUATIONS}:
@@ -69,7 +79,7 @@ class Resync:
             ApiUnreachableError: no answer.
         """
         kinds = wanted(served)
-        for kind in (*(kind for kind in kinds if kind not in self._forbidden), *_unserved(served)):
+        for kind in (*kinds, *_unserved(served)):
             await self._list(kind, served=kind in kinds)
         return frozenset(kinds) - self._forbidden
 
@@ -79,13 +89,15 @@ class Resync:
         try:
             for namespace in self._places(kind) if served else ():
                 pages = self._client.list(kind, namespace, labels=SELECTORS.get(kind, ""))
-                listed += [keep(kind, manifest) async for manifest in pages]
+                listed += [kept async for manifest in pages if (kept := read(kind, manifest)) is not None]
         except ApiError as error:
             if error.status != _FORBIDDEN or kind != CLUSTER_RUNTIMES:
                 raise
-            _log.warning("ClusterASRRuntimes may not be read; runs can name ASRRuntimes only")
+            if kind not in self._forbidden:
+                _log.warning("ClusterASRRuntimes may not be read; runs can name ASRRuntimes only")
             self._forbidden.add(kind)
             return
+        self._forbidden.discard(kind)
         self._on_change(self._store.replace(kind, listed, since))
 
     def _places(self, kind: Resource) -> Sequence[str | None]:

@@ -48,6 +48,9 @@ class Settings(BaseModel):
     """Name of the Lease; operators of different namespaces need different ones."""
     lease_namespace: str = "asrtune-system"
     """Namespace of the Lease: the operator's own."""
+    lease_holder: str = ""
+    """Name of this replica, that no other may have. In a pod: the pod's, so that its restarted container goes on at
+    once. Unset: a new one for each process."""
     lease_seconds: Annotated[float, Field(ge=1)] = 15
     """How long a replica that died without a word is waited for."""
     stuck_seconds: Seconds = 300

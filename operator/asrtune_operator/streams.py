@@ -56,11 +56,11 @@ class Streams:
         """False once a stream has failed for good."""
         return self._thread.is_alive()
 
-    async def stop(self) -> None:
-        """End the watches."""
+    async def stop(self, patience: float = 15) -> None:
+        """End the watches. kopf takes a while to close its streams; what they still bring is dropped."""
         if not self._stop.done():
             self._stop.set_result(None)
-        await asyncio.to_thread(self._thread.join, 15)
+        await asyncio.to_thread(self._thread.join, patience)
 
     def _run(self) -> None:
         try:
@@ -84,7 +84,8 @@ class Streams:
 
     def _handler(self, kind: Resource) -> Callable[..., Any]:
         async def handle(event: Json, **_: Any) -> None:
-            self._on_event(kind, event["object"], event["type"] == "DELETED")
+            if not self._stop.done():
+                self._on_event(kind, event["object"], event["type"] == "DELETED")
 
         return handle
 

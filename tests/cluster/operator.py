@@ -39,14 +39,19 @@ class Operator:
         if self.kubeconfig is None:
             install_rights(self.cluster)
             self.kubeconfig = self.cluster.plane.as_service_account(SYSTEM, ACCOUNT)
-        command = [
+        process = self.cluster.processes.start(self.name, self.command, {})
+        self.cluster.processes.wait_until_ready(self.name, lambda: self.leading)
+        return process
+
+    @property
+    def command(self) -> list[str | Path]:
+        """How it is started."""
+        assert self.kubeconfig is not None
+        return [
             *(ROOT / ".venv/bin/asrtune-operator", "run", "--kubeconfig", self.kubeconfig),
             *("--listen", "127.0.0.1", "--port", str(self.port), "--lease-seconds", "3"),
             *self.options,
         ]
-        process = self.cluster.processes.start(self.name, command, {})
-        self.cluster.processes.wait_until_ready(self.name, lambda: self.leading)
-        return process
 
     @property
     def leading(self) -> bool:
