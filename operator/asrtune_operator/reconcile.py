@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
@@ -12,7 +13,7 @@ from asrtune_operator.apply import Applier, StaleError
 from asrtune_operator.client import Client
 from asrtune_operator.kinds import RunObject, run_object
 from asrtune_operator.nodes import Nodes
-from asrtune_operator.observed import Observed, ProgressView, Wait
+from asrtune_operator.observed import Observed, ProgressView, Wait, WorkloadView
 from asrtune_operator.plan import plan
 from asrtune_operator.run import Run, Unready
 from asrtune_operator.statuses import dump_status, only_ticks, read_status
@@ -115,7 +116,8 @@ class Reconciler:
 
     async def _observe(self, run: RunObject, understood: Run | Unready, memory: Memory) -> Observed:
         store = self._parts.store
-        workloads, pods = store.workloads(run.uid), store.pods(run.uid)
+        workloads: Sequence[WorkloadView] = store.workloads(run.uid)
+        pods = store.pods(run.uid)
         wait = None
         if isinstance(understood, Run):
             workloads = await self._parts.explainer.with_queues(understood, workloads)
