@@ -1,5 +1,6 @@
 """`asrtune run evaluation.yaml`: models of a real run compared, interrupted, and compared again."""
 
+import copy
 import json
 import shutil
 import weakref
@@ -70,7 +71,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def project(trained: Project, tmp_path: Path) -> Project:
     """A copy of it."""
     shutil.copytree(trained.root, tmp_path / "project")
-    return Project(tmp_path / "project", trained.spec)
+    return Project(tmp_path / "project", copy.deepcopy(trained.spec))
 
 
 def walk(evaluation: Project, recorder: Recorder | None = None) -> tuple[Chain, Recorder]:
@@ -297,3 +298,41 @@ def test_a_model_that_does_not_pass_its_gate_is_not_published(project: Project) 
     reported, _ = walk(project)
     assert reported.repeated == []
     assert reported.results()["gate/passed"] == "False"
+
+
+@pytest.mark.s3
+def test_models_that_lie_on_s3(project: Project, s3_server: Any, bucket: str) -> None:
+    client = s3_server.client()
+    for path in project.output.rglob("*"):
+        if path.is_file():
+            client.upload_file(str(path), bucket, f"runs/one/{path.relative_to(project.output).as_posix()}")
+    shutil.rmtree(project.output)
+    uri = f"s3://{bucket}/runs/one"
+    models = [
+        MODELS[0],
+        {"name": "published", "finetune": {"uri": uri}},
+        {"name": "mean", "finetune": {"uri": uri, "stage": "average"}},
+    ]
+    evaluation = project.evaluation(
+        models,
+        baseline="base",
+        output={"uri": f"s3://{bucket}/check"},
+        storage={"endpoint": s3_server.endpoint, "region": "us-east-1"},
+    )
+    environment = {"AWS_ACCESS_KEY_ID": s3_server.access_key, "AWS_SECRET_ACCESS_KEY": s3_server.secret_key}
+    done = evaluation.run(environment=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "decoding with mean" in done.stdout
+    body = client.get_object(Bucket=bucket, Key="check/stages/evaluate/results.json")["Body"].read()
+    (found,) = json.loads(body)["sets"]
+    assert found["models"]["published"] == found["models"]["mean"], "what is published is the mean"
+    assert found["models"]["published"] != found["models"]["base"]
+
+    shutil.rmtree(project.root / "work")  # another machine
+    client.delete_object(Bucket=bucket, Key="check/stages/evaluate/manifest.json")
+    again = evaluation.run(environment=environment)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "decoding" not in again.stdout, "transcripts were kept at the output"
+    assert json.loads(
+        client.get_object(Bucket=bucket, Key="check/stages/evaluate/results.json")["Body"].read()
+    )

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from asrtune_api.scores import Score
 from asrtune_trainer.telemetry.events import (
     Checkpointed,
     Event,
@@ -26,7 +27,7 @@ from asrtune_trainer.telemetry.events import (
 )
 from asrtune_trainer.telemetry.lines import duration, line_of, perplexity, printable
 from asrtune_trainer.telemetry.progress import Planned, ProgressState
-from asrtune_trainer.telemetry.summary import print_summary
+from asrtune_trainer.telemetry.summary import print_comparison, print_summary
 from asrtune_trainer.telemetry.terminal import Live, Plain, Quiet, terminal_sink
 from tools.events import anything, train_step
 
@@ -85,8 +86,7 @@ def test_plain_lines_of_a_run() -> None:
     assert out.splitlines() == [
         "[1/2] prepare: unchanged, skipped",
         "[2/2] train",
-        "train: waits: for 1 of 2 nodes: node 1",
-        "train: waits no longer",
+        "train: waits for 1 of 2 nodes: node 1",
         "train: goes on after step 40 of 400",
         (
             "train: rank 0, epoch 2/20, step 50/400, loss 1.2500, ppl 3.49, acc 0.7500, lr 5.000e-05, grad 2.5, "
@@ -240,6 +240,23 @@ def test_summary_of_a_base_alone_has_no_change() -> None:
     print_summary(shown, [SCORES[0]])
     assert "80.00 %" in text(stream)
     assert "telephone |  80.00 % |                |               |        |" in text(stream)
+
+
+def test_models_of_an_evaluation_stand_one_below_the_other() -> None:
+    rates = {"set": "calls", "low": "7.9", "high": "8.5", "utterances": 10}
+    paired = {"difference": "-3.8", "differenceLow": "-4.6", "differenceHigh": "-2.9"}
+    scores = [
+        Score.model_validate({**rates, "model": "base", "cer": "12", "baseline": True}),
+        Score.model_validate({**rates, "model": "tuned", "cer": "8.2", **paired}),
+    ]
+    shown, stream = console()
+    print_comparison(shown, scores, report="r.html")
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in text(stream).splitlines() if "|" in line
+    ]
+    assert rows[-2] == ["calls", "base (baseline)", "12.00 %", "7.90 to 8.50", "", ""]
+    assert rows[-1] == ["", "tuned", "8.20 %", "7.90 to 8.50", "-3.80", "-4.60 to -2.90"]
+    assert text(stream).endswith("report: r.html\n")
 
 
 def test_summary_without_scores_names_the_report() -> None:
