@@ -50,6 +50,11 @@ def choose(asked: Backend, nodes: int, served: Collection[Resource]) -> Backend:
     return next((one for one in better if not missing(one, served)), Backend.JOB)
 
 
+def requirements(backend: Backend) -> tuple[Resource, ...]:
+    """Kinds that a backend needs, besides those of every cluster."""
+    return _NEEDS[backend]
+
+
 def missing(backend: Backend, served: Collection[Resource]) -> tuple[Resource, ...]:
     """Kinds that a backend needs and the API server does not serve."""
     return tuple(one for one in _NEEDS[backend] if one not in served)

@@ -1,0 +1,21 @@
+"""Where commands write."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Console
+
+WIDE: Final = 160
+"""Columns of what is no terminal."""
+
+
+def answers() -> Console:
+    """Standard output; wide where nobody looks at a terminal, so that programs find whole lines."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+
+
+def remarks() -> Console:
+    """Standard error: what is not the answer itself."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)

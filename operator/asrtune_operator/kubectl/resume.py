@@ -1,0 +1,45 @@
+"""`kubectl asrtune resume`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asrtune_api.status import Phase
+from asrtune_operator.kubectl.asking import ask
+from asrtune_operator.kubectl.failing import PluginError
+from asrtune_operator.kubectl.following import until
+from asrtune_operator.kubectl.options import Context, Kubeconfig, Namespace, RunName, Where
+from asrtune_operator.kubectl.runs import RunView, ref_of
+
+if TYPE_CHECKING:
+    from asrtune_operator.kubectl.cluster import Cluster
+
+
+def resume(
+    name: RunName,
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Return when its pods run again.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Let a suspended run go on from its last checkpoint."""
+
+    async def work(cluster: Cluster) -> None:
+        view = await cluster.run(ref_of(name))
+        if not view.run.spec.get("suspend"):
+            remedy = f"`kubectl asrtune why {view.ref}` says why it does not run."
+            raise PluginError("it is not suspended.", where=view.title, remedy=remedy)
+        view = await cluster.change(view.ref, {"spec": {"suspend": False}})
+        typer.echo(f"{view.title} is to go on.")
+        if wait:
+            view = await until(cluster, view, _reached)
+            typer.echo(f"{view.title}: {view.status.phase}, stage {view.status.stage}.")
+
+    ask(Where(kubeconfig, context, namespace), work)
+
+
+def _reached(view: RunView) -> bool:
+    return view.ended or (view.status.phase is Phase.RUNNING and not view.behind)

@@ -1,0 +1,59 @@
+"""`kubectl asrtune retry`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+from asrtune_api.status import ConditionType, Phase
+from asrtune_operator.kubectl.asking import ask
+from asrtune_operator.kubectl.failing import PluginError
+from asrtune_operator.kubectl.options import Context, Kubeconfig, Namespace, RunName, Where
+from asrtune_operator.kubectl.runs import RunView, ref_of
+from asrtune_operator.names import RETRY
+from asrtune_operator.verdict import Fault, Verdict
+
+if TYPE_CHECKING:
+    from asrtune_operator.kubectl.cluster import Cluster
+
+_REMEDIES: Final = {
+    Phase.SUSPENDED: "`kubectl asrtune resume` lets it go on.",
+    Phase.SUCCEEDED: "To run it again, create another one with another output.",
+    Phase.RUNNING: "It runs; `kubectl asrtune status` shows how far it is.",
+}
+
+
+def retry(
+    name: RunName, *, namespace: Namespace = None, context: Context = None, kubeconfig: Kubeconfig = None
+) -> None:
+    """Start a failed run again: stages that are done stay done, the others get all their tries anew.
+
+    Correct first what made it fail, in the data or the cluster. A change of the manifest starts it again by itself.
+    """
+
+    async def work(cluster: Cluster) -> None:
+        view = await cluster.run(ref_of(name))
+        failed = view.holds(ConditionType.FAILED)
+        if failed is None:
+            raise _refusal(view)
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        await cluster.change(view.ref, {"metadata": {"annotations": {RETRY: stamp}}})
+        typer.echo(f"{view.title} is started again.")
+        if failed.reason in set(Verdict) and Verdict(failed.reason).fault is Fault.USER:
+            typer.echo(
+                f"It failed of {failed.reason}, and will do so again unless that was corrected: {failed.message}"
+            )
+
+    ask(Where(kubeconfig, context, namespace), work)
+
+
+def _refusal(view: RunView) -> PluginError:
+    phase = view.status.phase
+    remedy = _REMEDIES.get(phase, "") if phase is not None else ""
+    return PluginError(
+        f"it has not failed ({phase or 'New'}), so there is nothing to retry.",
+        where=view.title,
+        remedy=remedy or f"`kubectl asrtune why {view.ref}` says what it waits for.",
+    )
