@@ -433,3 +433,14 @@ def test_an_outcome_without_pods_is_an_end_too():
     assert world.status.attempts[1].verdict == "InternalError"
     assert isinstance(world.created[0], tuple)
     assert CreateGang
+
+
+def test_the_last_workload_stays_though_its_controller_has_not_noticed_its_end_yet():
+    world = World(run_of(stages=[{"name": "prepare", "type": "Prepare"}]))
+    world.settle()
+    world.judge = lambda key: None
+    world.start_all()
+    world.succeed(("prepare", 1))
+    world.settle()
+    assert world.status.phase is Phase.SUCCEEDED
+    assert ("prepare", 1) in world.workloads, "its pods' logs would be gone"
