@@ -155,6 +155,12 @@ class RunSpec(ApiModel):
     decisions: list[Decision] = Field(default_factory=list)
     """Why each value is what it is. Not part of any fingerprint."""
 
+    def manifest_field(self, path: str) -> str:
+        """The field of the manifest that a path of this spec's data came from, for messages."""
+        if self.comparison is None:
+            return f"spec.{path}"
+        return f"spec.{path.removeprefix('data.').replace('test[', 'testSets[', 1)}"
+
 
 def parse_runspec(text: str | bytes) -> RunSpec:
     """Read a RunSpec, as `RunSpec.model_dump_json` wrote it.

@@ -267,6 +267,13 @@ def test_a_model_that_is_not_there_is_told(project: Project, finetune: dict[str,
     assert caught.value.where == "spec.models[lost].finetune"
 
 
+def test_a_test_set_that_is_not_there_is_told_by_its_field(project: Project) -> None:
+    missing = [{"name": "calls", "uri": "nowhere.jsonl"}]
+    with pytest.raises(SpecInvalidError) as caught:
+        walk(project.evaluation(MODELS[:1], testSets=missing))
+    assert caught.value.where == "spec.testSets[calls].uri"
+
+
 def test_a_finetune_by_name_is_refused_with_the_remedy(project: Project) -> None:
     done = project.evaluation([{"name": "tuned", "finetune": {"name": "telephone"}}]).run()
     assert done.returncode == 78

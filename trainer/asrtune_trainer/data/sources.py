@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from asrtune_api.errors import DataInvalidError, SpecInvalidError
-from asrtune_api.finetune import DataSource, DataSpec
+from asrtune_api.finetune import DataSource
+from asrtune_api.runspec import RunSpec
 from asrtune_trainer.data.cache import AudioCache, is_remote
 from asrtune_trainer.data.lines import Ready, SourceList
 from asrtune_trainer.data.pool import chunked
@@ -18,9 +19,7 @@ _THREADS = 8  # a network disk answers slowly, but many at a time
 _BLOCK = 512
 
 
-def open_sources(
-    data: DataSpec, stores: Stores, scratch: Path, *, remove_event_tags: bool
-) -> list[SourceList]:
+def open_sources(run: RunSpec, stores: Stores, scratch: Path, *, remove_event_tags: bool) -> list[SourceList]:
     """The lists, on this machine. Test sets come first and training data last, as `Overlap` needs it.
 
     Raises:
@@ -29,16 +28,16 @@ def open_sources(
         StorageUnavailableError: if it cannot be read.
     """
     splits: tuple[tuple[str, Sequence[DataSource]], ...] = (
-        ("test", data.test),
-        ("validation", data.validation),
-        ("train", data.train),
+        ("test", run.data.test),
+        ("validation", run.data.validation),
+        ("train", run.data.train),
     )
     return [
         SourceList(
             split=split,
             name=source.name,
             uri=source.uri,
-            path=_open(source.uri, f"spec.data.{split}[{source.name}].uri", stores, scratch),
+            path=_open(source.uri, run.manifest_field(f"data.{split}[{source.name}].uri"), stores, scratch),
             remove_event_tags=remove_event_tags,
         )
         for split, sources in splits

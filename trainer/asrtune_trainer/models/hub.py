@@ -57,13 +57,13 @@ def _translate(error: Exception, ref: ModelRef) -> AsrtuneError:
     if _ABSENT & {type(one).__name__ for one in chain} or _NOT_FOUND in statuses:
         return SpecInvalidError(
             f"{ref.hub_service} has no model {what}, or does not show it to us.",
-            where="spec.model.hub",
+            where=f"hub {ref.hub}",
             remedy="Check name and revision, set hubService to the other hub, or log in for a private model.",
             reason="ModelNotFound",
         )
     return StorageUnavailableError(
         f"{ref.hub_service} cannot be reached for {what}: {type(error).__name__}: {str(error).partition(chr(10))[0]}",
-        where="spec.model.hub",
+        where=f"hub {ref.hub}",
         remedy="Check the network, try again later, or download the model once and give its directory as uri.",
         reason="HubUnreachable",
     )

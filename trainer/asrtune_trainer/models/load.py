@@ -74,7 +74,7 @@ def resolve_model(ref: ModelRef, stores: Stores, scratch: Path) -> Path:
     listed = "".join(f"{entry.uri} {entry.size} {entry.version}\n" for entry in storage.entries(ref.uri))
     if not listed:
         raise SpecInvalidError(
-            "there is no model here.", where=ref.uri, remedy="Check spec.model.uri.", reason="ModelNotFound"
+            "there is no model here.", where=ref.uri, remedy="Check the URI.", reason="ModelNotFound"
         )
     directory = scratch / "models" / hashlib.sha256(listed.encode()).hexdigest()[:16]
     if not directory.is_dir():

@@ -101,7 +101,7 @@ def _cache(context: StageContext) -> AudioCache:
 
 def _open(context: StageContext) -> list[SourceList]:
     tags = context.params(PrepareParams).remove_event_tags
-    return open_sources(context.run.data, context.stores, context.scratch, remove_event_tags=tags)
+    return open_sources(context.run, context.stores, context.scratch, remove_event_tags=tags)
 
 
 def _survey(context: StageContext, source: SourceList) -> _Source:
@@ -241,7 +241,7 @@ def _too_many(context: StageContext, sources: Sequence[_Source], log: RejectLog)
         f"more than {percent} % of the lines are unusable. " + " ".join(parts),
         where=", ".join(one.list.uri for one in sources),
         remedy=f"Each is listed with its reason and remedy in {join_uri(context.uri, REJECTS)}; correct or remove them,"
-        " or raise spec.data.maxRejectedPercent.",
+        f" or raise {context.run.manifest_field('data.maxRejectedPercent')}.",
         reason="TooManyRejected",
     )
 
