@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from asrtune_api.errors import SpecInvalidError
@@ -21,6 +22,23 @@ from asrtune_operator.store import Store
 _ENDED: Final = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 
 
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a generation of a manifest names: enough to see whether anything has changed without reading it again."""
+
+    generation: int
+    runtime: tuple[str, str]
+    """Kind and name."""
+    finetunes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    names: Names
+    key: Hashable
+    found: Run | Unready
+
+
 class Understanding:
     """What every run came to, as long as nothing that decides it changes."""
 
@@ -29,7 +47,7 @@ class Understanding:
         self._store = store
         self._image = image
         self._served: frozenset[Resource] = frozenset()
-        self._known: dict[str, tuple[Hashable, Run | Unready]] = {}
+        self._known: dict[str, _Known] = {}
 
     def serve(self, served: Collection[Resource]) -> None:
         """Say which kinds the API server serves."""
@@ -37,8 +55,8 @@ class Understanding:
 
     def known(self, uid: str) -> Run | None:
         """What a run came to last."""
-        found = self._known.get(uid)
-        return found[1] if found is not None and isinstance(found[1], Run) else None
+        known = self._known.get(uid)
+        return known.found if known is not None and isinstance(known.found, Run) else None
 
     def forget(self, uid: str) -> None:
         """A run is gone."""
@@ -51,37 +69,44 @@ class Understanding:
             ApiError: its ConfigMap may not be read.
             ApiUnreachableError: no answer.
         """
+        known = self._known.get(run.uid)
+        if known is not None and known.key == self._key(run, known.names):
+            return known.found
         manifest = parse(run)
         if isinstance(manifest, Unready):
             return manifest
-        runtime, finetunes = self._runtime(run, manifest), self._finetunes(run, manifest)
-        versions = tuple((name, one.uid, one.version) for name, one in finetunes.items())
-        runs_on = (runtime.uid, runtime.version) if runtime else None
-        key = (run.generation, run.retry, runs_on, versions, self._served)
-        found = self._known.get(run.uid)
-        if found is not None and found[0] == key:
-            return found[1]
+        names = _names(run, manifest)
+        key = self._key(run, names)
         around = Surroundings(
-            runtime=runtime,
-            finetunes=finetunes,
+            runtime=self._runtime(run, names),
+            finetunes=self._finetunes(run, names),
             served=self._served,
             image=self._image,
             kept=await self._kept(run, manifest, status),
         )
-        made = understand(run, manifest, around)
-        self._known[run.uid] = (key, made)
-        return made
+        found = understand(run, manifest, around)
+        self._known[run.uid] = _Known(names, key, found)
+        return found
 
-    def _runtime(self, run: RunObject, manifest: Manifest) -> RuntimeObject | None:
-        named = manifest.spec.runtime_ref
-        kind, name = (named.kind, named.name) if named else (CLUSTER_RUNTIMES.kind, "default")
+    def _key(self, run: RunObject, names: Names) -> Hashable:
+        """All that decides what a run with these names comes to."""
+        runtime = self._runtime(run, names)
+        finetunes = self._finetunes(run, names)
+        return (
+            run.generation == names.generation,
+            run.retry,
+            (runtime.uid, runtime.version) if runtime else None,
+            tuple((name, one.uid, one.version) for name, one in finetunes.items()),
+            self._served,
+        )
+
+    def _runtime(self, run: RunObject, names: Names) -> RuntimeObject | None:
+        kind, name = names.runtime
         return self._store.runtime(kind, run.identity.namespace, name)
 
-    def _finetunes(self, run: RunObject, manifest: Manifest) -> Mapping[str, RunObject]:
-        if not isinstance(manifest, ASREvaluation):
-            return {}
-        names = finetunes_of(manifest.spec)
-        found = {name: self._store.named("ASRFinetune", run.identity.namespace, name) for name in names}
+    def _finetunes(self, run: RunObject, names: Names) -> Mapping[str, RunObject]:
+        namespace = run.identity.namespace
+        found = {name: self._store.named("ASRFinetune", namespace, name) for name in names.finetunes}
         return {name: one for name, one in found.items() if one is not None}
 
     async def _kept(self, run: RunObject, manifest: Manifest, status: RunStatus) -> str | None:
@@ -96,3 +121,12 @@ class Understanding:
         except SpecInvalidError:  # it is gone, or of a version that this operator does not write any more
             return None
         return text
+
+
+def _names(run: RunObject, manifest: Manifest) -> Names:
+    named = manifest.spec.runtime_ref
+    return Names(
+        run.generation,
+        (named.kind, named.name) if named else (CLUSTER_RUNTIMES.kind, "default"),
+        tuple(finetunes_of(manifest.spec)) if isinstance(manifest, ASREvaluation) else (),
+    )

@@ -13,7 +13,7 @@ from kubernetes.aio.client import Configuration
 
 from asrtune_operator.backends.base import Resource
 from asrtune_operator.client import PAGE, ApiError, ApiUnreachableError, Client
-from asrtune_operator.credentials import credentials
+from asrtune_operator.credentials import credentials, open_session
 from asrtune_operator.kinds import CONFIG_MAPS, FINETUNES, PODS
 from cluster.cluster import Cluster
 from tools.manifests import manifest
@@ -144,13 +144,19 @@ async def answering(answer: Answer) -> AsyncIterator[tuple[Client, list[int]]]:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
+    async with serving(app) as url, Client(Configuration(host=url)) as client:
+        yield client, asked
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    """A server's URL."""
     runner = web.AppRunner(app)
     await runner.setup()
     port = free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
-        async with Client(Configuration(host=f"http://127.0.0.1:{port}")) as client:
-            yield client, asked
+        yield f"http://127.0.0.1:{port}"
     finally:
         await runner.cleanup()
 
@@ -211,3 +217,32 @@ def test_nobody_there() -> None:
                 await client.get(PODS, "a", "b")
 
     asyncio.run(body())
+
+
+def test_a_renewed_token_is_used_from_the_next_request_on() -> None:
+    """By the client and by kopf's session alike."""
+    tokens: list[str] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        tokens.append(request.headers.get("Authorization", ""))
+        return web.json_response({})
+
+    def renew(configuration: Configuration) -> None:
+        configuration.api_key["BearerToken"] = f"bearer {len(tokens)}"
+
+    async def body() -> None:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", handle)
+        async with serving(app) as url:
+            configuration = Configuration(host=url)
+            configuration.api_key["BearerToken"] = "bearer first"
+            configuration.refresh_api_key_hook = renew
+            async with Client(configuration) as client:
+                await client.get(PODS, "a", "b")
+                await client.get(PODS, "a", "b")
+            async with open_session(configuration) as session:
+                await session.get(url)
+                await session.get(url)
+
+    asyncio.run(body())
+    assert tokens == ["bearer 0", "bearer 1", "bearer 2", "bearer 3"]
