@@ -13,7 +13,7 @@ from asrtune_operator.apply import Applier, StaleError
 from asrtune_operator.client import Client
 from asrtune_operator.kinds import RunObject, run_object
 from asrtune_operator.nodes import Nodes
-from asrtune_operator.observed import Observed, ProgressView, Wait, WorkloadView
+from asrtune_operator.observed import Observed, ProgressView, Wait, WaitReason, WorkloadView
 from asrtune_operator.plan import plan
 from asrtune_operator.run import Run, Unready
 from asrtune_operator.statuses import dump_status, only_ticks, read_status
@@ -23,6 +23,9 @@ from asrtune_operator.waiting.explainer import Explainer
 
 FIRST_REFUSAL: Final = 5.0
 LONGEST_REFUSAL: Final = 60.0
+WAIT_GROWTH: Final = 1.25
+LONGEST_WAIT: Final = 30.0
+"""Seconds after which a reason to wait is looked at anew at the latest."""
 
 
 @dataclass(slots=True)
@@ -35,6 +38,10 @@ class Memory:
     due: float = 0.0
     """When to try again what was refused."""
     refusals: int = 0
+    waits: WaitReason | None = None
+    """Why it waited last."""
+    same_waits: int = 0
+    """How often it has been so since."""
     progress: ProgressView | None = None
 
 
@@ -104,8 +111,21 @@ class Reconciler:
         if later is None:
             await self._parts.applier.finish(run, made)
         retry = memory.due - _clock()
-        again = self._parts.wait_seconds if observed.wait is not None else None
+        again = self._wait_again(memory, observed.wait)
         return _soonest(made.requeue, later, again, retry if retry > 0 else None)
+
+    def _wait_again(self, memory: Memory, wait: Wait | None) -> float | None:
+        """Seconds after which to ask anew why a run waits: soon at first, seldom where the reason stays.
+
+        A thousand runs that wait for GPUs all day must not keep the operator busy.
+        """
+        if wait is None or wait.reason is not memory.waits:
+            memory.same_waits = 0
+        else:
+            memory.same_waits += 1
+        memory.waits = wait.reason if wait is not None else None
+        longer = self._parts.wait_seconds * WAIT_GROWTH ** min(memory.same_waits, 20)
+        return None if wait is None else min(longer, LONGEST_WAIT)
 
     def _later(self, run: RunObject, made: Plan, memory: Memory) -> float | None:
         """Seconds for which a status that says nothing but more progress is put off."""

@@ -37,7 +37,7 @@ class Settings(BaseModel):
     status_seconds: Seconds = 10
     """The shortest time between two status writes of a run of which only the progress has changed."""
     wait_seconds: Seconds = 5
-    """How often it is found out anew why something waits."""
+    """How soon it is found out anew why something waits; half a minute at most where the reason stays the same."""
     listen: str = "0.0.0.0"  # noqa: S104 (the kubelet and Prometheus ask from outside)
     """Address of /metrics, /healthz and /readyz."""
     port: Port = 8080
