@@ -33,6 +33,7 @@ _FIELDS: Final = (
     "gpu_price_per_hour",
 )
 """Fields of the RunSpec that a user, a runtime or a default decides; the rest follows."""
+_ABSENT: Final = ("data.train", "data.validation")
 _MANIFEST_PATHS: Final = {
     "name": "metadata.name",
     "output": "spec.output.uri",
@@ -78,6 +79,7 @@ def resolve_evaluation(
     ]
     apart = [name for name in RunSpec.model_fields if name not in _FIELDS]
     values, decisions = merge(RunSpec, layers, skip=apart)
+    decisions = [one for one in decisions if one.path not in _ABSENT]
     gate = spec.quality_gate
     document = {
         **values,

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from asrtune_api.runspec import RunSpec
+from asrtune_api.stages import StageType
 from asrtune_trainer.stages.manifest import StageManifest
 
 SECONDS_AN_HOUR = 3600
@@ -39,14 +40,17 @@ def ledger(run: RunSpec, manifests: Mapping[str, StageManifest]) -> bytes:
         }
         for name, one in manifests.items()
     }
-    gpus = run.gang.nodes * run.gang.gpus_per_node
-    trained = sum(one.seconds for one in manifests.values() if one.type == "Train")
+    gpus = {
+        StageType.TRAIN: run.gang.nodes * run.gang.gpus_per_node,
+        StageType.EVALUATE: min(1, run.gang.gpus_per_node),  # one process decodes
+    }
+    spent = sum(gpus.get(StageType(one.type), 0) * one.seconds for one in manifests.values())
     document: dict[str, Any] = {
         "name": run.name,
         "seed": run.seed,
         "stages": stages,
-        "gpuSeconds": gpus * trained,
+        "gpuSeconds": spent,
     }
     if run.gpu_price_per_hour is not None:
-        document["cost"] = run.gpu_price_per_hour * gpus * trained / SECONDS_AN_HOUR
+        document["cost"] = run.gpu_price_per_hour * spent / SECONDS_AN_HOUR
     return json.dumps(document, indent=1, ensure_ascii=False).encode()
