@@ -88,7 +88,9 @@ def _arguments(run: Run, unit: Unit, leader: str) -> list[str]:
         f"--stop-after={unit.stages[-1]}",
         *gang,
         f"--run-uid={run.identity.uid}",
+        f"--namespace={run.identity.namespace}",
         f"--attempt={ATTEMPT_VARIABLE}",
+        f"--grace-period={run.policy.grace_period_seconds}",
         f"--workdir={SCRATCH_DIR}",
         f"--termination-log={TERMINATION_LOG}",
     ]

@@ -61,8 +61,11 @@ def job_spec(unit: Unit, template: Mapping[str, Any]) -> Manifest:
 
     The rules change nothing in that: by them the Failed condition says which pod ended with which code, or that it was
     disrupted, where else it would say no more than that the back-off limit was reached. The first that fits counts.
+
+    There is none for saved-and-interrupted: when a Job is suspended, its pods end so, and the controller would take the
+    rule's word for a failure if it looks before they are gone. Without a rule it knows that it stopped them itself.
     """
-    codes = sorted(int(code) for code in ExitCode if code is not ExitCode.DONE)
+    codes = sorted(int(code) for code in ExitCode if code not in {ExitCode.DONE, ExitCode.INTERRUPTED})
     return {
         "completionMode": "Indexed",
         "completions": unit.nodes,

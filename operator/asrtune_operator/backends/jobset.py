@@ -48,6 +48,9 @@ class JobSetBackend:
 def jobset_spec(run: Run, unit: Unit, attempt: int, *, name: str) -> Manifest:
     """A JobSet that is never restarted in place: the next attempt is a new one, with a number of its own.
 
+    That is what it does without a failurePolicy. One with maxRestarts 0 loses the 0 when Trainer writes its copy, which
+    the API server then refuses.
+
     Args:
         run: the run.
         unit: the unit.
@@ -58,6 +61,5 @@ def jobset_spec(run: Run, unit: Unit, attempt: int, *, name: str) -> Manifest:
     job = {"name": JOB, "replicas": 1, "template": {"spec": job_spec(unit, template)}}
     return {
         "network": {"enableDNSHostnames": unit.nodes > 1, "publishNotReadyAddresses": True},
-        "failurePolicy": {"maxRestarts": 0},
         "replicatedJobs": [job],
     }

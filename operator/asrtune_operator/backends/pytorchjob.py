@@ -51,5 +51,9 @@ class PyTorchJobBackend:
 
 
 def _run_policy(run: Run) -> Manifest:
-    """Running: when one worker fails, the others are stopped, as a Job does; what has ended stays to be read."""
-    return {"backoffLimit": 0, "cleanPodPolicy": "Running", "suspend": run.queue is not None}
+    """When one worker fails, the others are stopped, as a Job does; what has ended stays, to be read.
+
+    No backoffLimit: a worker is never restarted in place anyway, but past a limit the controller deletes the failed
+    pod, too, and with it the only word of what was wrong.
+    """
+    return {"cleanPodPolicy": "Running", "suspend": run.queue is not None}
