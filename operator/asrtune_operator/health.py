@@ -18,7 +18,7 @@ class Pulse:
     """When something happened last, by the loop's clock.
 
     Attributes:
-        queue: whose oldest key must not be too old.
+        queue: whose keys must get their turn.
         stuck_seconds: what is too old.
         event: the last event from a watch.
         reconcile: the last look at a run.
@@ -40,8 +40,10 @@ class Pulse:
         if not self.leading:
             return []
         found = []
-        if (oldest := self.queue.state.oldest_seconds) > self.stuck_seconds:
-            found.append(f"a run has waited {oldest:.0f} s for its turn")
+        # A long line alone is no reason to be killed: that would make it longer.
+        idle = now() - self.reconcile if self.reconcile is not None else float("inf")
+        if min(idle, self.queue.state.oldest_seconds) > self.stuck_seconds:
+            found.append(f"runs wait for their turn, but none had one for {self.stuck_seconds:.0f} s")
         if (down := now() - self.streaming) > self.stuck_seconds:
             found.append(f"the watches have been down for {down:.0f} s")
         return found

@@ -36,7 +36,7 @@ class Settings(BaseModel):
     """How often rank 0 of a running stage is asked for its progress."""
     status_seconds: Seconds = 10
     """The shortest time between two status writes of a run of which only the progress has changed."""
-    wait_seconds: Seconds = 5
+    wait_seconds: Seconds = 4
     """How soon it is found out anew why something waits; half a minute at most where the reason stays the same."""
     listen: str = "0.0.0.0"  # noqa: S104 (the kubelet and Prometheus ask from outside)
     """Address of /metrics, /healthz and /readyz."""
@@ -54,6 +54,6 @@ class Settings(BaseModel):
     lease_seconds: Annotated[float, Field(ge=1)] = 15
     """How long a replica that died without a word is waited for."""
     stuck_seconds: Seconds = 300
-    """/healthz fails when a run has waited this long for its turn, or the watches have been down this long."""
+    """/healthz fails when runs wait but none was looked at for this long, or the watches have been down this long."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """What is logged, one JSON object a line."""
