@@ -17,6 +17,9 @@ from asrtune_api.errors import (
     StorageUnavailableError,
 )
 
+PEER_LOST = "PeerLost"
+"""Reason of an end that another process's end has caused, which this process knows nothing of."""
+
 _BY_CODE: dict[int, type[AsrtuneError]] = {
     kind.exit_code: kind
     for kind in (
@@ -64,32 +67,60 @@ def as_asrtune_error(error: BaseException) -> AsrtuneError:
             "stopped at once; the running step is lost.",
             remedy="Run the same command again: it goes on where it can.",
         )
+    known = _out_of_memory(error) or _disk_full(error) or _broken_gang(error)
+    return known or AsrtuneError(
+        f"{type(error).__name__}: {_first_line(error)}",
+        remedy="This is a fault of asrtune: please report it with the traceback.",
+    )
+
+
+def _out_of_memory(error: BaseException) -> AsrtuneError | None:
     # torch's own classes are told by name: importing torch to print an error would take seconds.
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if isinstance(error, MemoryError) or "OutOfMemoryError" in names or "allocate memory" in str(error):
+    if (
+        isinstance(error, MemoryError)
+        or "OutOfMemoryError" in _names(error)
+        or "allocate memory" in str(error)
+    ):
         return OutOfMemoryError(
             f"out of memory: {_first_line(error)}",
             remedy="Lower train.batch.size, or train with BF16, or take a larger machine.",
-        )
-    if (full := _disk_full(error)) is not None:
-        return StorageUnavailableError(
-            "the disk is full.",
-            where=str(full.filename or ""),
-            remedy="Free space, or put the output and --workdir on a larger disk, and run the same command again.",
-            reason="DiskFull",
         )
     if "DataLoader worker" in str(error) and "killed" in str(error):
         return OutOfMemoryError(
             f"a data-loading process was killed: {_first_line(error)}",
             remedy="Lower train.workers, give more memory, or enlarge /dev/shm.",
         )
-    return AsrtuneError(
-        f"{type(error).__name__}: {_first_line(error)}",
-        remedy="This is a fault of asrtune: please report it with the traceback.",
+    return None
+
+
+def _disk_full(error: BaseException) -> AsrtuneError | None:
+    full = _disk_full_cause(error)
+    if full is None:
+        return None
+    return StorageUnavailableError(
+        "the disk is full.",
+        where=str(full.filename or ""),
+        remedy="Free space, or put the output and --workdir on a larger disk, and run the same command again.",
+        reason="DiskFull",
     )
 
 
-def _disk_full(error: BaseException) -> OSError | None:
+def _broken_gang(error: BaseException) -> AsrtuneError | None:
+    """PyTorch raises its own for NCCL and its store, and for gloo a mere RuntimeError."""
+    if "DistError" not in _names(error) and not (type(error) is RuntimeError and "gloo" in str(error)):
+        return None
+    return InterruptedRunError(
+        f"the connection to another process of the gang broke: {_first_line(error)}",
+        remedy="Look for the process that ended first.",
+        reason=PEER_LOST,
+    )
+
+
+def _names(error: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
+
+
+def _disk_full_cause(error: BaseException) -> OSError | None:
     """The operating system's word for a full disk, also where another error hides it (torch.save raises its own)."""
     seen: BaseException | None = error
     while seen is not None:

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from asrtune_trainer.stages.mirror import Mirror
+from asrtune_trainer.storage import Stores
 from asrtune_trainer.train.checkpoint import (
     Checkpoints,
     TrainingState,
@@ -16,14 +18,17 @@ from asrtune_trainer.train.checkpoint import (
 from asrtune_trainer.train.progress import Progress
 
 
-class Mirror:
-    def __init__(self):
+class Recorded(Mirror):
+    """A mirror of a local directory, which has nothing to do, and says what it was asked for."""
+
+    def __init__(self, directory):
+        super().__init__(Stores(), directory, str(directory))
         self.published, self.rewritten, self.forgotten = [], [], []
 
     def publish(self, path):
         self.published.append((path.name, sorted(file.name for file in path.iterdir())))
 
-    def rewrite(self, path):
+    def write(self, path):
         self.rewritten.append(f"{path.parent.name}/{path.name}")
 
     def forget(self, path):
@@ -31,8 +36,8 @@ class Mirror:
 
 
 @pytest.fixture
-def mirror():
-    return Mirror()
+def mirror(tmp_path):
+    return Recorded(tmp_path)
 
 
 @pytest.fixture
@@ -40,9 +45,8 @@ def checkpoints(tmp_path, mirror):
     made = Checkpoints(
         tmp_path / "checkpoints",
         keep_last=2,
-        mirror=mirror.publish,
-        rewrite=mirror.rewrite,
-        forget=mirror.forget,
+        mirror=mirror,
+        published=lambda: None,
     )
     yield made
     made.close()
@@ -69,7 +73,7 @@ def steps(tmp_path):
 def test_the_newest_is_found(checkpoints, mirror):
     for step in (10, 20, 30):
         save(checkpoints, step)
-    found = checkpoints.latest()
+    found = checkpoints.load(checkpoints.latest())
     assert found.progress.step == 30
     assert found.weights["w"].tolist() == [30.0] * 3
     assert [name for name, _ in mirror.published] == ["step-10", "step-20", "step-30"]
@@ -151,5 +155,5 @@ def test_random_state_comes_back_exactly(checkpoints):
     assert torch.equal(drawn[0], again[0])
     assert drawn[1] == again[1]
     assert np.array_equal(drawn[2], again[2])
-    found = checkpoints.latest()
+    found = checkpoints.load(checkpoints.latest())
     restore_random_state(found.ranks[0])  # as read from disk

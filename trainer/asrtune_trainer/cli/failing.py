@@ -4,51 +4,95 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from asrtune_api.errors import AsrtuneError, ExitCode
-from asrtune_api.termination import Result, TerminationMessage
+from asrtune_api.termination import Result, SavedCheckpoint, TerminationMessage
 from asrtune_trainer.faults import as_asrtune_error
-from asrtune_trainer.telemetry.events import Event, TrainStep
+from asrtune_trainer.telemetry.events import Checkpointed, Event, Resumed, StageStarted, TrainStep
 
 
 @dataclass
 class Termination:
     """What the command knows when it ends."""
 
+    log: Path | None = None
+    """Where the termination message goes."""
     stage: str = ""
     step: int | None = None
-    results: dict[str, Result] = field(default_factory=dict)
+    checkpoint: SavedCheckpoint | None = None
+    results: Callable[[], Mapping[str, Result]] = dict
+    """Asked for at the end: whatever the end is, finished stages count."""
     name: str = "termination message"
 
     def accept(self, event: Event) -> None:
-        """A telemetry sink: remembers the last training step."""
-        if isinstance(event, TrainStep):
-            self.step = event.step
+        """A telemetry sink: remembers the stage, the last training step and the last checkpoint."""
+        match event:
+            case StageStarted():
+                self.stage, self.step, self.checkpoint = event.stage, None, None
+            case TrainStep():
+                self.step = event.step
+            case Resumed():
+                self.step, self.checkpoint = event.step, SavedCheckpoint(step=event.step)
+            case Checkpointed():
+                self.checkpoint = SavedCheckpoint(step=event.step, time=round(time.time(), 3))
+            case _:
+                pass
 
     def close(self) -> None:
         """Nothing to bring anywhere."""
+
+    def fail(self, error: AsrtuneError, *, kept: Path | None = None) -> int:
+        """Say how the command failed.
+
+        Args:
+            error: why.
+            kept: where its traceback lies.
+
+        Returns:
+            the exit code.
+        """
+        message = TerminationMessage.from_error(
+            error, stage=self.stage, step=self.step, checkpoint=self.checkpoint, results=self.results()
+        )
+        self._write(message)
+        _show(error, kept)
+        return int(error.exit_code)
+
+    def succeed(self) -> None:
+        """Say that the command is done."""
+        self._write(
+            TerminationMessage.done(stage=self.stage, checkpoint=self.checkpoint, results=self.results())
+        )
+
+    def _write(self, message: TerminationMessage) -> None:
+        if self.log is None:
+            return
+        try:
+            self.log.write_bytes(message.encode())
+        except OSError as error:
+            print(f"the termination message could not be written: {error}", file=sys.stderr)  # noqa: T201
 
 
 @contextmanager
 def guarded(log: Path | None) -> Iterator[Termination]:
     """Turn any failure into its message and exit code; no traceback reaches the user."""
-    termination = Termination()
+    termination = Termination(log)
     try:
         yield termination
     except (Exception, KeyboardInterrupt) as problem:  # noqa: BLE001 (the last resort)
         error = as_asrtune_error(problem)
-        _write(log, TerminationMessage.from_error(error, stage=termination.stage, step=termination.step))
-        _show(error, _keep_traceback() if error.exit_code == ExitCode.INTERNAL else None)
-        raise SystemExit(int(error.exit_code)) from None
+        kept = _keep_traceback() if error.exit_code == ExitCode.INTERNAL else None
+        raise SystemExit(termination.fail(error, kept=kept)) from None
     else:
-        _write(log, TerminationMessage.done(results=termination.results))
+        termination.succeed()
 
 
 def _show(error: AsrtuneError, kept: Path | None) -> None:
@@ -67,12 +111,3 @@ def _keep_traceback() -> Path:
     with tempfile.NamedTemporaryFile("w", prefix="asrtune-", suffix=".traceback", delete=False) as file:
         file.write(traceback.format_exc())
     return Path(file.name)
-
-
-def _write(log: Path | None, message: TerminationMessage) -> None:
-    if log is None:
-        return
-    try:
-        log.write_bytes(message.encode())
-    except OSError as error:
-        print(f"the termination message could not be written: {error}", file=sys.stderr)  # noqa: T201

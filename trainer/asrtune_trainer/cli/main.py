@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from asrtune_trainer.cli.execute import ExecuteOptions, execute_part
 from asrtune_trainer.cli.explain import explain_run
 from asrtune_trainer.cli.failing import guarded
-from asrtune_trainer.cli.run import RunOptions, run_chain
+from asrtune_trainer.cli.run import RunOptions, default_workdir, run_chain
 
 app = typer.Typer(
     add_completion=False,
@@ -46,6 +47,26 @@ TerminationLog = Annotated[
     typer.Option(metavar="FILE", help="Write the end of the run there as one JSON object (for Kubernetes)."),
 ]
 
+RunFile = Annotated[Path, typer.Argument(metavar="RUN.JSON", help="A RunSpec: what explain --json prints.")]
+NodeRank = Annotated[int, typer.Option(metavar="N", min=0, help="This node's place in the gang, from 0.")]
+Rendezvous = Annotated[
+    str | None, typer.Option(metavar="HOST:PORT", help="Where node 0 of a gang of several nodes is called.")
+]
+RendezvousTimeout = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, help="How long the nodes have to come together.")
+]
+RunUid = Annotated[
+    str | None,
+    typer.Option(metavar="UID", help="Of the run's object: guards the output against other writers."),
+]
+Namespace = Annotated[str | None, typer.Option(metavar="NAME", help="Of the run's object.")]
+AttemptNumber = Annotated[
+    int,
+    typer.Option(metavar="N", min=1, help="Counts up with each start of this part: the highest may write."),
+]
+GracePeriod = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, help="Time to save a checkpoint when asked to stop.")
+]
 
 Port = Annotated[
     int | None,
@@ -72,6 +93,7 @@ def root(
 
 @app.command()
 def run(
+    context: typer.Context,
     manifest: Manifest,
     start_at: StartAt = None,
     stop_after: StopAfter = None,
@@ -84,7 +106,41 @@ def run(
     """Run the chain of a manifest: what is finished and unchanged is skipped, what was interrupted goes on."""
     options = RunOptions(manifest, tuple(sets or ()), start_at, stop_after, workdir, port, push_gateway)
     with guarded(termination_log) as termination:
-        run_chain(options, termination)
+        run_chain(options, termination, context.obj)
+
+
+@app.command()
+def execute(
+    context: typer.Context,
+    run_file: RunFile,
+    start_at: StartAt = None,
+    stop_after: StopAfter = None,
+    node_rank: NodeRank = 0,
+    rendezvous: Rendezvous = None,
+    rendezvous_timeout: RendezvousTimeout = 900,
+    run_uid: RunUid = None,
+    namespace: Namespace = None,
+    attempt: AttemptNumber = 1,
+    grace_period: GracePeriod = 300,
+    workdir: Workdir = None,
+    termination_log: TerminationLog = None,
+) -> None:
+    """Run a part of a resolved run, as a pod does; with several nodes, this node's share of its training."""
+    with guarded(termination_log) as termination:
+        options = ExecuteOptions(
+            run_file=run_file,
+            start_at=start_at,
+            stop_after=stop_after,
+            node_rank=node_rank,
+            rendezvous=rendezvous,
+            rendezvous_timeout=rendezvous_timeout,
+            run_uid=run_uid,
+            namespace=namespace,
+            attempt=attempt,
+            grace_period=grace_period,
+            workdir=workdir or default_workdir(),
+        )
+        execute_part(options, termination, context.obj)
 
 
 @app.command()
@@ -97,8 +153,3 @@ def explain(
     """Print the resolved RunSpec, and why each value is what it is."""
     with guarded(None):
         explain_run(manifest, tuple(sets or ()), as_json=as_json)
-
-
-def main() -> None:
-    """Entry point of the console script."""
-    app()

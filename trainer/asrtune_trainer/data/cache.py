@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
@@ -78,8 +78,12 @@ class AudioCache:
         """The version of S3 audio that `find` was asked for; empty if there is none."""
         return self._versions.get(_name(uri), "")
 
-    def download(self, uris: Iterable[str]) -> None:
+    def download(self, uris: Iterable[str], each: Callable[[], None] | None = None) -> None:
         """Make local copies of those that are remote, that `find` has found and that have none yet.
+
+        Args:
+            uris: of the audio.
+            each: called after each file; may raise to end the download.
 
         Raises:
             StorageUnavailableError: if the server cannot be reached.
@@ -89,7 +93,8 @@ class AudioCache:
         if missing:
             storage = self._stores.of(next(iter(missing)))
             for _ in storage.download_many(missing.items(), workers=_WORKERS):
-                pass  # what vanished meanwhile has no file, which `local` sees
+                if each is not None:  # what vanished meanwhile has no file, which `local` sees
+                    each()
 
     def local(self, uri: str) -> Path | Problem:
         """The path of audio: its own, or its downloaded copy's."""
@@ -98,15 +103,21 @@ class AudioCache:
         path = self._path(uri) if self.version(uri) else None
         return path if path and path.exists() else Problem(Reason.FILE_MISSING, f"there is no {uri}")
 
-    def localise(self, utterances: Sequence[Utterance]) -> list[Utterance]:
+    def localise(
+        self, utterances: Sequence[Utterance], each: Callable[[], None] | None = None
+    ) -> list[Utterance]:
         """The same utterances with local paths as sources.
+
+        Args:
+            utterances: whose audio is wanted.
+            each: as in `download`.
 
         Raises:
             DataInvalidError: if audio is no longer there; StorageUnavailableError as `fetch`.
         """
         uris = [utterance.source for utterance in utterances]
         self.find(uris)
-        self.download(uris)
+        self.download(uris, each)
         return [replace(one, source=str(_present(one.source, self.local(one.source)))) for one in utterances]
 
     def _learn(self, entries: Iterable[Entry]) -> None:

@@ -5,18 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from asrtune_api.base import ApiModel
 from asrtune_api.errors import InternalStageError, SpecInvalidError
 from asrtune_api.runspec import RunSpec
 from asrtune_api.stages import StageSpec, StageType
+from asrtune_trainer.stages.fence import Attempt
 from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.storage import Stores
 from asrtune_trainer.telemetry.events import Telemetry
 
+if TYPE_CHECKING:
+    from asrtune_trainer.train.nodes.peers import Peers
+
 Params = TypeVar("Params", bound=ApiModel)
+
+
+@dataclass(frozen=True)
+class Node:
+    """This machine's place in the gang."""
+
+    rank: int = 0
+    peers: Peers | None = None
+    """The other nodes; None where there are none."""
+    grace_seconds: float | None = None
+    """How long saving may take when the run is asked to stop; None: as long as it takes."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,11 @@ class StageContext:
     """Brings what must survive this machine to the output URI before the stage is finished."""
     telemetry: Telemetry
     stop: StopSignal
+    node: Node = field(default_factory=Node)
+    attempt: Attempt | None = None
+    """Which attempt this is, where they are counted."""
+    fingerprint: str = ""
+    """Of the stage; known while it runs."""
 
     def params(self, kind: type[Params]) -> Params:
         """The stage's own parameters."""

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from asrtune_api.errors import SpecInvalidError
 from asrtune_api.runspec import RunSpec
 from asrtune_api.stages import StageSpec
-from asrtune_api.termination import Result
-from asrtune_trainer.stages.base import Finished, Stage, StageContext
+from asrtune_trainer.stages.base import Finished, Node, Stage, StageContext
 from asrtune_trainer.stages.ledger import versions
 from asrtune_trainer.stages.manifest import StageManifest, fingerprint, make_manifest
-from asrtune_trainer.stages.outcome import evaluation_entries
-from asrtune_trainer.stages.registry import stage_of
+from asrtune_trainer.stages.registry import follow_training, stage_of
 from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.stages.workspace import Workspace
 from asrtune_trainer.telemetry.events import Note, StageFinished, StageSkipped, StageStarted, Telemetry
+from asrtune_trainer.train.nodes.peers import Finished as GangFinished
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A stage that is about to run, or needs not to."""
+
+    work: Stage
+    context: StageContext
+    inputs: Mapping[str, str]
+    finished: StageManifest | None
+    """Its manifest, where it is finished and unchanged."""
 
 
 @dataclass
@@ -31,6 +42,7 @@ class Chain:
     scratch: Path
     telemetry: Telemetry
     stop: StopSignal
+    node: Node = field(default_factory=Node)
     manifests: dict[str, StageManifest] = field(default_factory=dict)
     """Finished stages, in chain order."""
     repeated: list[str] = field(default_factory=list)
@@ -57,14 +69,28 @@ class Chain:
 
         self.current = ""
 
-    def results(self) -> dict[str, Result]:
-        """The gate's verdict, scores by set and model, and metrics of all finished stages: `STAGE/METRIC` -> value."""
-        metrics = {
-            f"{name}/{metric}": value
-            for name, one in self.manifests.items()
-            for metric, value in one.metrics.items()
-        }
-        return {**evaluation_entries(self.run, self.manifests), **metrics}
+    def follow(self) -> None:
+        """Take part in the last stage, a training, as another node than the first. Writes nothing to the output.
+
+        Raises:
+            AsrtuneError: why this node could not, or how the gang ended.
+        """
+        position = len(self.run.stages) - 1
+        if self.run.stop_after:
+            position = [stage.name for stage in self.run.stages].index(self.run.stop_after)
+        for earlier in range(position):
+            self._take(self.run.stages[earlier], earlier)
+        stage = self.run.stages[position]
+        self.current = stage.name
+        plan = self._plan(stage, position)
+        if plan.finished is not None:
+            self.telemetry.emit(StageSkipped(stage.name, stage.type, position + 1, len(self.run.stages)))
+            return
+        self.telemetry.emit(StageStarted(stage.name, stage.type, position + 1, len(self.run.stages)))
+        for name in plan.context.upstream:
+            self.workspace.fetch(self.manifests[name])
+        with suppress(GangFinished):
+            follow_training(plan.context)
 
     def last(self, role: str) -> StageManifest | None:
         """The last finished stage that has such an output."""
@@ -77,6 +103,17 @@ class Chain:
             self.telemetry.emit(StageSkipped(stage.name, stage.type, position + 1, len(self.run.stages)))
 
     def _do(self, stage: StageSpec, position: int) -> None:
+        plan = self._plan(stage, position)
+        manifest = plan.finished
+        if manifest is None:
+            self.telemetry.emit(StageStarted(stage.name, stage.type, position + 1, len(self.run.stages)))
+            manifest = self._run(plan)
+            self.repeated.append(stage.name)
+        else:
+            self.telemetry.emit(StageSkipped(stage.name, stage.type, position + 1, len(self.run.stages)))
+        self.manifests[stage.name] = manifest
+
+    def _plan(self, stage: StageSpec, position: int) -> _Plan:
         work = stage_of(stage.type)
         reads = self._reads(work, stage, position)
         context = self._context(stage, {name: self._finished(name) for name in reads})
@@ -84,23 +121,19 @@ class Chain:
         inputs |= work.inputs(context)
         mark = fingerprint(stage, work.version, inputs)
         manifest = self.workspace.manifest(stage.name)
-        if manifest is None or manifest.fingerprint != mark or not self._whole(manifest):
-            if manifest is not None:
-                self._explain_repeat(stage, manifest, inputs)
-            self.telemetry.emit(StageStarted(stage.name, stage.type, position + 1, len(self.run.stages)))
-            manifest = self._run(work, context, mark, inputs)
-            self.repeated.append(stage.name)
-        else:
-            self.telemetry.emit(StageSkipped(stage.name, stage.type, position + 1, len(self.run.stages)))
-        self.manifests[stage.name] = manifest
+        if manifest is not None and (manifest.fingerprint != mark or not self._whole(manifest)):
+            self._explain_repeat(stage, manifest, inputs)
+            manifest = None
+        return _Plan(work, replace(context, fingerprint=mark), inputs, manifest)
 
-    def _run(self, work: Stage, context: StageContext, mark: str, inputs: Mapping[str, str]) -> StageManifest:
+    def _run(self, plan: _Plan) -> StageManifest:
+        context, mark = plan.context, plan.context.fingerprint
         for name in context.upstream:
             self.workspace.fetch(self.manifests[name])
         directory = self.workspace.begin(context.stage.name, mark)
         started, clock = datetime.now(UTC), time.monotonic()
-        result = work.run(context)
-        manifest = make_manifest(context.stage, mark, inputs, result, directory, started=started)
+        result = plan.work.run(context)
+        manifest = make_manifest(context.stage, mark, plan.inputs, result, directory, started=started)
         manifest = manifest.model_copy(update={"versions": versions()})
         self.workspace.commit(manifest)
         self.telemetry.emit(
@@ -131,6 +164,8 @@ class Chain:
             mirror=self.workspace.mirror(stage.name),
             telemetry=self.telemetry,
             stop=self.stop,
+            node=self.node,
+            attempt=self.workspace.fence.me,
         )
 
     def _finished(self, name: str) -> Finished:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from asrtune_api.stages import StageType
-from asrtune_trainer.stages.base import Stage
+from asrtune_trainer.stages.base import Stage, StageContext
 
 
 def stage_of(kind: StageType) -> Stage:
@@ -13,3 +13,10 @@ def stage_of(kind: StageType) -> Stage:
     module = import_module(f"asrtune_trainer.stages.{kind.lower()}")
     stage: Stage = getattr(module, f"{kind}Stage")()
     return stage
+
+
+def follow_training(context: StageContext) -> None:
+    """Take part in a training that node 0 leads."""
+    from asrtune_trainer.stages.train import follow  # noqa: PLC0415 (torch takes seconds)
+
+    follow(context)

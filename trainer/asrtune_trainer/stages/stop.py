@@ -26,6 +26,10 @@ class StopSignal:
         self.cause = self.cause or cause
         self._event.set()
 
+    def wait(self, seconds: float | None = None) -> bool:
+        """Until the run is asked to stop, or for so long; whether it was."""
+        return self._event.wait(seconds)
+
     def check(self) -> None:
         """Leave a stage whose work so far is worth nothing or is already on disk.
 
@@ -36,6 +40,14 @@ class StopSignal:
             raise InterruptedRunError(
                 f"stopped by {self.cause}.", remedy="Run the same command again; it goes on where it stopped."
             )
+
+
+def stop_on_sigterm(stop: StopSignal) -> None:
+    """Hear SIGTERM from now on: the earliest moment of a process, before imports that take seconds.
+
+    Process 1 of a container would not even die of it otherwise.
+    """
+    signal.signal(signal.SIGTERM, lambda number, _frame: stop.set(signal.Signals(number).name))
 
 
 @contextmanager

@@ -11,7 +11,9 @@ from typing import ClassVar
 from asrtune_api.stages import StageSpec, StageType, TrainParams
 from asrtune_trainer.data.reasons import REMEDIES, Reason
 from asrtune_trainer.stages.base import StageContext, StageResult, last_of, need
-from asrtune_trainer.stages.model_input import base_model, model_digest
+from asrtune_trainer.stages.local_list import local_list, waiting
+from asrtune_trainer.stages.model_input import base_model, base_reference, model_digest
+from asrtune_trainer.storage import local_path
 from asrtune_trainer.telemetry.events import Note
 from asrtune_trainer.train.job import TrainJob, TrainSummary
 from asrtune_trainer.train.launch import launch
@@ -38,19 +40,7 @@ class TrainStage:
         }
 
     def run(self, context: StageContext) -> StageResult:
-        job = TrainJob(
-            run=context.run,
-            stage=context.stage.name,
-            params=context.params(TrainParams),
-            directory=context.directory,
-            scratch=context.scratch,
-            stage_uri=context.uri,
-            model=base_model(context),
-            weights=_weights(context),
-            train=context.latest("train").path("train"),
-            validation=context.latest("validation").path("validation"),
-        )
-        summary = launch(job, context.telemetry, context.mirror, context.stop)
+        summary = launch(_job(context), context.telemetry, context.mirror, context.stop, context.node)
         _write_rejects(context.directory / "rejects.jsonl", summary)
         if summary.rejected:
             context.telemetry.emit(
@@ -61,6 +51,42 @@ class TrainStage:
                 )
             )
         return _result(summary)
+
+
+def follow(context: StageContext) -> None:
+    """Train as one of the nodes that node 0 leads; the result is its own.
+
+    Raises:
+        AsrtuneError: as the training says.
+        Finished: there is nothing to train any more.
+    """
+    launch(_job(context), context.telemetry, context.mirror, context.stop, context.node)
+
+
+def _job(context: StageContext) -> TrainJob:
+    """The training, with all that it reads on this machine."""
+    return TrainJob(
+        run=context.run,
+        stage=context.stage.name,
+        params=context.params(TrainParams),
+        directory=context.directory,
+        scratch=context.scratch,
+        stage_uri=context.uri,
+        attempt=context.attempt,
+        fingerprint=context.fingerprint,
+        model=_base(context),
+        weights=_weights(context),
+        train=local_list(context, "train"),
+        validation=local_list(context, "validation"),
+    )
+
+
+def _base(context: StageContext) -> Path:
+    reference = base_reference(context)
+    if reference.uri is not None and local_path(reference.uri) is not None:
+        return base_model(context)
+    with waiting(context, f"for the base model {reference.uri or reference.hub}"):
+        return base_model(context)
 
 
 def _weights(context: StageContext) -> Path | None:

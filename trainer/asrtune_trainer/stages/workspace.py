@@ -5,16 +5,22 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from asrtune_api.errors import SpecInvalidError
+from asrtune_api.errors import AsrtuneError, InterruptedRunError, SpecInvalidError
+from asrtune_trainer.stages.fence import Attempt, Fence
 from asrtune_trainer.stages.manifest import ATTEMPT, MANIFEST, StageManifest, parse_manifest
 from asrtune_trainer.stages.mirror import Mirror
+from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.storage import ObjectMissingError, Stores, join_uri, local_path
 from asrtune_trainer.storage.atomic import staged_file
+
+_LOCK_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -24,15 +30,27 @@ class Workspace:
     output: str
     root: Path
     stores: Stores
+    fence: Fence
 
     @classmethod
-    def open(cls, output: str, workdir: Path, stores: Stores) -> Workspace:
-        """The workspace of an output URI; remote ones get a directory of their own below `workdir`."""
+    def open(
+        cls, output: str, workdir: Path, stores: Stores, *, me: Attempt | None = None, node: int = 0
+    ) -> Workspace:
+        """The workspace of an output URI; remote ones get a directory of their own below `workdir`.
+
+        Args:
+            output: the run's output URI.
+            workdir: a directory of this machine.
+            stores: reach the output.
+            me: the attempt that this process is, where attempts are counted.
+            node: a node of a gang other than 0 reads, and has files of its own.
+        """
         local = local_path(output)
         if local is None:
-            local = workdir / "runs" / hashlib.sha256(output.encode()).hexdigest()[:16]
+            name = hashlib.sha256(output.encode()).hexdigest()[:16]
+            local = workdir / "runs" / (f"{name}-node-{node}" if node else name)
         local.mkdir(parents=True, exist_ok=True)
-        return cls(output, local, stores)
+        return cls(output, local, stores, Fence(stores, output, me))
 
     @property
     def remote(self) -> bool:
@@ -45,7 +63,7 @@ class Workspace:
         return join_uri(self.output, "stages", stage)
 
     def mirror(self, stage: str) -> Mirror:
-        return Mirror(self.stores, self.directory(stage), self.uri(stage))
+        return Mirror(self.stores, self.directory(stage), self.uri(stage), self.fence.check)
 
     def manifest(self, stage: str) -> StageManifest | None:
         """The manifest of a finished stage; the output URI's is the truth."""
@@ -71,6 +89,7 @@ class Workspace:
 
         At the output URI too: another machine may have worked there with another fingerprint meanwhile.
         """
+        self.fence.check()
         directory = self.directory(stage)
         here = self._attempt(directory / ATTEMPT) == fingerprint
         there = self.remote and self._attempt_there(stage) == fingerprint
@@ -88,6 +107,7 @@ class Workspace:
 
     def commit(self, manifest: StageManifest) -> None:
         """Make a stage finished: its files first, its manifest last."""
+        self.fence.check()
         directory = self.directory(manifest.stage)
         with staged_file(directory / MANIFEST) as stream:
             stream.write(manifest.model_dump_json(indent=1).encode())
@@ -109,23 +129,33 @@ class Workspace:
                 storage.upload(one, join_uri(self.output, *one.relative_to(self.root).parts))
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, stop: StopSignal, *, patience: float = 0.0) -> Iterator[None]:
         """Keep a second run on this machine out.
+
+        Args:
+            stop: ends the waiting.
+            patience: seconds to wait for another process; a network disk keeps a dead machine's lock for a while.
 
         Raises:
             SpecInvalidError: if another process works on this output.
+            InterruptedRunError: if one still does when patience is over: an earlier attempt that ends late.
         """
+        deadline = time.monotonic() + patience
         with (self.root / ".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SpecInvalidError(
-                    "another run is working on this output.",
-                    where=f"spec.output.uri {self.output}",
-                    remedy="Wait for it, stop it, or choose another output.",
-                    reason="OutputInUse",
-                ) from None
+            while not _locks(lock):
+                stop.check()
+                if time.monotonic() >= deadline:
+                    raise self._busy(InterruptedRunError if patience else SpecInvalidError)
+                time.sleep(_LOCK_POLL_SECONDS)
             yield
+
+    def _busy(self, kind: type[AsrtuneError]) -> AsrtuneError:
+        return kind(
+            "another run is working on this output.",
+            where=f"spec.output.uri {self.output}",
+            remedy="Wait for it, stop it, or choose another output.",
+            reason="OutputInUse" if kind is SpecInvalidError else "OutputBusy",
+        )
 
     def _attempt_there(self, stage: str) -> str | None:
         """Fingerprint of the last attempt at the output URI."""
@@ -137,3 +167,11 @@ class Workspace:
     @staticmethod
     def _attempt(path: Path) -> str | None:
         return path.read_text() if path.is_file() else None
+
+
+def _locks(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

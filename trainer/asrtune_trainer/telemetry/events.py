@@ -132,6 +132,14 @@ class Validated:
 
 
 @dataclass(frozen=True, slots=True)
+class Saving:
+    """A checkpoint is begun; until it is complete it must not be cut off without need."""
+
+    stage: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpointed:
     """A checkpoint is complete (and uploaded where the output is remote)."""
 
@@ -177,6 +185,7 @@ Event = (
     | Resumed
     | TrainStep
     | Validated
+    | Saving
     | Checkpointed
     | Scored
     | Note

@@ -11,6 +11,7 @@ from asrtune_trainer.telemetry.events import (
     Event,
     Note,
     Resumed,
+    Saving,
     Scored,
     StageFinished,
     StageSkipped,
@@ -38,14 +39,14 @@ def line_of(event: Event) -> str:
         case Note():
             return head + (f"warning: {event.message}" if event.warning else event.message)
         case Waiting():
-            return head + (f"waits: {event.message}" if event.kind else "waits no longer")
+            return head + (f"waits {event.message}" if event.kind else "waits no longer")
         case Scored():
             return head + scored(event)
         case _:
             return head + _of_work(event)
 
 
-def _of_work(event: Work | Resumed | TrainStep | Validated | Checkpointed) -> str:
+def _of_work(event: Work | Resumed | TrainStep | Validated | Saving | Checkpointed) -> str:
     match event:
         case Work():
             return work(event)
@@ -55,6 +56,8 @@ def _of_work(event: Work | Resumed | TrainStep | Validated | Checkpointed) -> st
             return train_step(event)
         case Validated():
             return validated(event)
+        case Saving():
+            return f"saving the checkpoint of step {event.step}"
         case Checkpointed():
             return checkpointed(event)
 

@@ -14,11 +14,13 @@ from rich.text import Text
 from asrtune_trainer.telemetry.events import (
     Event,
     Note,
+    Saving,
     StageFinished,
     StageSkipped,
     StageStarted,
     TrainStep,
     Validated,
+    Waiting,
     Work,
 )
 from asrtune_trainer.telemetry.hub import Sink
@@ -176,7 +178,9 @@ def terminal_sink(console: Console, state: ProgressState, *, quiet: bool = False
 
 
 def say(console: Console, event: Event) -> None:
-    """Print an event's line as it is: no markup, no wrapping."""
+    """Print an event's line as it is: no markup, no wrapping. What the next line says anyway is left out."""
+    if isinstance(event, Saving) or (isinstance(event, Waiting) and not event.kind):
+        return
     text = Text(printable(line_of(event), console.encoding), style=_style(event))
     console.print(text, soft_wrap=True, highlight=False)
     if not console.is_terminal:

@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from pydantic import BaseModel
 
+from asrtune_api.errors import StorageUnavailableError
+from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.storage.atomic import staged_directory, staged_file
 from asrtune_trainer.train.progress import Progress
 
@@ -98,25 +100,17 @@ class Checkpoints:
     Args:
         directory: where they lie.
         keep_last: resumable ones to keep.
-        mirror: called with each complete checkpoint's directory, to upload it.
-        rewrite: called with each single file that was written anew.
-        forget: called with each directory or file that was removed.
+        mirror: copies them to the output URI.
+        published: called when a checkpoint is complete there.
     """
 
     def __init__(
-        self,
-        directory: Path,
-        *,
-        keep_last: int,
-        mirror: Callable[[Path], None],
-        rewrite: Callable[[Path], None],
-        forget: Callable[[Path], None],
+        self, directory: Path, *, keep_last: int, mirror: Mirror, published: Callable[[], None]
     ) -> None:
         self._directory = directory
         self._keep_last = keep_last
         self._mirror = mirror
-        self._rewrite = rewrite
-        self._forget = forget
+        self._published = published
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[float] | None = None
 
@@ -152,20 +146,50 @@ class Checkpoints:
         finally:
             self._writer.shutdown()
 
-    def latest(self) -> TrainingState | None:
+    def latest(self) -> CheckpointManifest | None:
         """The newest complete, resumable checkpoint. All newer ones are removed: they would count as the last."""
         for path in sorted(self._steps(), key=_step_of, reverse=True):
             manifest = verify(path)
             if manifest is not None and OPTIMIZER in manifest.files:
-                return TrainingState(
-                    weights=load_tensors(path / WEIGHTS),
-                    optimizer=load_tensors(path / OPTIMIZER),
-                    ranks=load_tensors(path / RANKS),
-                    progress=manifest.progress,
-                )
+                return manifest
             shutil.rmtree(path)
-            self._forget(path)
+            self._mirror.forget(path)
         return None
+
+    def load(self, manifest: CheckpointManifest) -> TrainingState:
+        """What a checkpoint that is here holds."""
+        path = self.path(manifest.step)
+        return TrainingState(
+            weights=load_tensors(path / WEIGHTS),
+            optimizer=load_tensors(path / OPTIMIZER),
+            ranks=load_tensors(path / RANKS),
+            progress=manifest.progress,
+        )
+
+    def share(self, manifest: CheckpointManifest) -> None:
+        """See to it that other nodes find a checkpoint at the output URI: its upload may have been cut off."""
+        path = self.path(manifest.step)
+        if not self._mirror.holds(path, MANIFEST):
+            self._mirror.check()
+            self._mirror.publish(path)
+
+    def bring(self, manifest: CheckpointManifest) -> None:
+        """Fetch a checkpoint from the output URI, unless this very one is here.
+
+        Raises:
+            StorageUnavailableError: what is there is another one.
+        """
+        path = self.path(manifest.step)
+        if _is_whole(path, manifest):
+            return
+        self._mirror.fetch(path)
+        if not _is_whole(path, manifest):
+            raise StorageUnavailableError(
+                f"the checkpoint of step {manifest.step} is not the one that node 0 goes on from.",
+                where=str(path),
+                remedy="Start again; if it stays so, look for another run that writes to this output.",
+                reason="CheckpointDiffers",
+            )
 
     def keep_only(self, keep: set[int]) -> None:
         """At the end: only the best remain, as weights."""
@@ -187,7 +211,9 @@ class Checkpoints:
             _write_manifest(
                 partial, CheckpointManifest(step=state.progress.step, files=files, progress=state.progress)
             )
-        self._mirror(target)
+            self._mirror.check()
+        self._mirror.publish(target)
+        self._published()
 
     def _prune(self, keep: set[int]) -> None:
         paths = sorted(self._steps(), key=_step_of)
@@ -197,7 +223,7 @@ class Checkpoints:
                 continue
             if _step_of(path) not in keep:
                 shutil.rmtree(path)
-                self._forget(path)
+                self._mirror.forget(path)
             elif any((path / name).exists() for name in _RESUME_ONLY):
                 self._drop_resume_part(path)
 
@@ -209,9 +235,9 @@ class Checkpoints:
         manifest = CheckpointManifest.model_validate_json((path / MANIFEST).read_bytes())
         files = {name: file for name, file in manifest.files.items() if name not in _RESUME_ONLY}
         _write_manifest(path, manifest.model_copy(update={"files": files}))
-        self._rewrite(path / MANIFEST)
+        self._mirror.write(path / MANIFEST)
         for name in _RESUME_ONLY:
-            self._forget(path / name)
+            self._mirror.forget(path / name)
             (path / name).unlink(missing_ok=True)
 
 
@@ -226,6 +252,12 @@ def verify(path: Path) -> CheckpointManifest | None:
     except (OSError, ValueError):
         return None
     return manifest if whole else None
+
+
+def _is_whole(path: Path, manifest: CheckpointManifest) -> bool:
+    """Whether this very checkpoint is complete here."""
+    found = verify(path)
+    return found is not None and found.files == manifest.files
 
 
 def load_tensors(path: Path) -> Any:

@@ -13,7 +13,8 @@ import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+"""Other ranks wait so long for one that uploads a checkpoint; that a machine is gone is seen elsewhere, and sooner."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,18 @@ class Gang:
     device: torch.device
     control: Any = None
     """gloo group for words on the CPU: they never synchronise a GPU."""
+    local_rank: int = 0
+    """Place among the processes of this node."""
+    node: int = 0
+    nodes: int = 1
 
     @property
     def leads(self) -> bool:
         return self.rank == 0
+
+    @property
+    def leads_node(self) -> bool:
+        return self.local_rank == 0
 
     def wrap(self, module: torch.nn.Module) -> torch.nn.Module:
         """DDP when there is more than one process; every trainable parameter must take part in the loss."""
@@ -82,7 +91,8 @@ def detect_device(local_rank: int = 0) -> torch.device:
 def join_gang() -> Iterator[Gang]:
     """Join the gang that torchrun's variables describe, or be alone when they are not set."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    device = detect_device(int(os.environ.get("LOCAL_RANK", "0")))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    device = detect_device(local_rank)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     if world == 1:
@@ -92,6 +102,14 @@ def join_gang() -> Iterator[Gang]:
     dist.init_process_group(backend, timeout=COLLECTIVE_TIMEOUT)
     control = dist.new_group(backend="gloo", timeout=COLLECTIVE_TIMEOUT)
     try:
-        yield Gang(dist.get_rank(), world, device, control)
+        yield Gang(
+            dist.get_rank(),
+            world,
+            device,
+            control,
+            local_rank=local_rank,
+            node=int(os.environ["GROUP_RANK"]),
+            nodes=int(os.environ["GROUP_WORLD_SIZE"]),
+        )
     finally:
         dist.destroy_process_group()

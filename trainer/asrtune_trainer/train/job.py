@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from asrtune_api.runspec import RunSpec
 from asrtune_api.stages import TrainParams
+from asrtune_trainer.stages.fence import Attempt
 
 
 class TrainJob(BaseModel):
@@ -21,14 +22,18 @@ class TrainJob(BaseModel):
     scratch: Path
     stage_uri: str
     """The stage's directory at the output URI."""
+    attempt: Attempt | None = None
+    """Which attempt this is, where they are counted."""
+    fingerprint: str = ""
+    """Of the stage: the nodes of a gang must agree on it."""
     model: Path
     """Directory of the base model."""
     weights: Path | None
     """Weights to start from instead of the base model's: an earlier stage's."""
     train: Path
-    """List of training utterances."""
+    """List of training utterances; their audio lies on this machine."""
     validation: Path
-    """List of validation utterances."""
+    """List of validation utterances; likewise."""
 
 
 class TrainSummary(BaseModel):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from asrtune_api.stages import Metric, TrainParams
 from asrtune_trainer.data.batching import Batching, Indices
-from asrtune_trainer.telemetry.events import Checkpointed, Note, Telemetry, TrainStep, Validated
+from asrtune_trainer.telemetry.events import Checkpointed, Note, Saving, Telemetry, TrainStep, Validated
 from asrtune_trainer.train.feed import Loaded
 from asrtune_trainer.train.gang import Gang
 from asrtune_trainer.train.history import History
@@ -93,6 +93,7 @@ class Reporter:
         """Time what holds the loop up; the yielded function reports when the checkpoint is complete."""
         started = time.monotonic()
         held = [0.0]
+        self.telemetry.emit(Saving(self.stage, step))
 
         def done(write_seconds: float) -> None:
             self.telemetry.emit(Checkpointed(self.stage, step, held[0], write_seconds))

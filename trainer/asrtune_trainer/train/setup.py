@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from asrtune_api.errors import DataInvalidError, SpecInvalidError
 from asrtune_api.stages import TrainParams
 from asrtune_trainer.data.batching import Batching, Lengths, weights_of
-from asrtune_trainer.data.cache import AudioCache
 from asrtune_trainer.data.utterance import Utterance, read_utterances
 from asrtune_trainer.models.base import SpeechModel
 from asrtune_trainer.models.freeze import FrozenReport, freeze, train_mode, unused_parameters
 from asrtune_trainer.models.load import load_model
 from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal
-from asrtune_trainer.storage.run import stores_of
-from asrtune_trainer.telemetry.events import Note, Telemetry
-from asrtune_trainer.train.checkpoint import Checkpoints, load_tensors
+from asrtune_trainer.telemetry.events import Resumed, Telemetry
+from asrtune_trainer.train.checkpoint import Checkpoints, TrainingState, load_tensors
 from asrtune_trainer.train.feed import Feed
 from asrtune_trainer.train.gang import Gang
 from asrtune_trainer.train.history import History
@@ -55,17 +52,15 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
     model = load_model(job.model, device=gang.device, seed=job.run.seed)
     if job.weights is not None:
         model.module.load_state_dict(load_tensors(job.weights))
-    cache = AudioCache(job.scratch, stores_of(job.run.storage))
-    utterances, rejected = _fitting(cache.localise(list(read_utterances(job.train))), job)
-    validation = cache.localise(list(read_utterances(job.validation)))
+    utterances, rejected = _fitting(list(read_utterances(job.train)), job)
+    validation = list(read_utterances(job.validation))
     arithmetic = Arithmetic(params.precision, gang.device)
     batching = _batching(utterances, job, gang.world)
     feed = _feed(model, utterances, params, gang)
     frozen = _freeze(model, feed, batching, params, gang)
     schedule = LearningRate.of(params, _total_steps(batching, params))
-    fresh = not any((job.directory / "checkpoints").glob("step-*"))
     checkpoints = open_checkpoints(job, mirror)
-    state = gang.tell(None if fresh or not gang.leads else checkpoints.latest())
+    state = _earlier_state(gang, checkpoints)
     history = History(job.directory / HISTORY, state.progress.step if state else 0) if gang.leads else None
     trainer = Trainer(
         params=params,
@@ -95,24 +90,33 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
     torch.manual_seed(job.run.seed * 1000 + gang.rank)
     if state is not None:
         resume(trainer, state)
-        telemetry.emit(Note(job.stage, f"goes on after step {state.progress.step} of {schedule.total}"))
+        telemetry.emit(Resumed(job.stage, state.progress.step, schedule.total))
     return Setup(trainer, checkpoints, frozen, rejected)
 
 
 def open_checkpoints(job: TrainJob, mirror: Mirror) -> Checkpoints:
     """The checkpoints of a job, copied to its output URI, each with the history up to it."""
-
-    def publish(path: Path) -> None:
-        mirror.publish(path)
-        mirror.snapshot(job.directory / HISTORY)
-
     return Checkpoints(
         job.directory / "checkpoints",
         keep_last=job.run.checkpoint.keep_last,
-        mirror=publish,
-        rewrite=mirror.write,
-        forget=mirror.forget,
+        mirror=mirror,
+        published=lambda: mirror.snapshot(job.directory / HISTORY),
     )
+
+
+def _earlier_state(gang: Gang, checkpoints: Checkpoints) -> TrainingState | None:
+    """What training goes on from: rank 0's choice, read on every node from its own disk."""
+    manifest = gang.tell(checkpoints.latest() if gang.leads else None)
+    if manifest is None:
+        return None
+    if gang.nodes > 1:
+        if gang.leads:
+            checkpoints.share(manifest)
+        gang.wait()
+        if gang.leads_node and not gang.leads:
+            checkpoints.bring(manifest)
+        gang.wait()
+    return checkpoints.load(manifest)
 
 
 def _feed(model: SpeechModel, utterances: Sequence[Utterance], params: TrainParams, gang: Gang) -> Feed:

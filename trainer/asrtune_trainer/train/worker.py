@@ -1,13 +1,15 @@
 """One process of a training gang: alone in the caller's process, or started by torchrun.
 
-`torchrun -m asrtune_trainer.train.worker JOB.json ADDRESS` joins the gang; rank 0 sends its process id,
-events, and at last the outcome, to the process that listens at ADDRESS (a Unix socket). Another rank that fails
-leaves its failure beside JOB.json.
+`torchrun -m asrtune_trainer.train.worker JOB.json ADDRESS` joins the gang; the first process of each node sends its
+process id, events (rank 0 alone has any), and at last the outcome, to the node's launcher, which listens at ADDRESS (a
+Unix socket). Another rank that fails leaves its failure beside JOB.json.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -21,6 +23,7 @@ from pydantic import BaseModel
 
 from asrtune_api.errors import ExitCode
 from asrtune_trainer.faults import Failure, as_asrtune_error
+from asrtune_trainer.stages.fence import Fence
 from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal, stop_on_signals
 from asrtune_trainer.storage.atomic import staged_file
@@ -33,6 +36,7 @@ from asrtune_trainer.train.job import TrainJob, TrainSummary
 from asrtune_trainer.train.setup import Setup, open_checkpoints, set_up
 
 TRAINED = "trained.json"
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Outcome(BaseModel):
@@ -145,7 +149,9 @@ def _work(job: TrainJob, telemetry: Telemetry, stop: StopSignal, tell: Callable[
 
 def _attempt(job: TrainJob, gang: Gang, telemetry: Telemetry, stop: StopSignal) -> Outcome:
     try:
-        mirror = Mirror(stores_of(job.run.storage), job.directory, job.stage_uri)
+        stores = stores_of(job.run.storage)
+        fence = Fence(stores, job.run.output, job.attempt)
+        mirror = Mirror(stores, job.directory, job.stage_uri, fence.check)
         return Outcome(summary=train(job, gang, telemetry, mirror, stop))
     except Exception as error:  # noqa: BLE001 (as above)
         return _failed(error)
@@ -159,8 +165,14 @@ def _failed(error: Exception) -> Outcome:
 def _leave_failure(folder: Path, rank: str, outcome: Outcome) -> None:
     """What ailed another rank than 0: that one knows only that it is gone."""
     if outcome.failure is not None:
-        path = folder / f"failure-{rank}.json"
-        path.write_text(outcome.failure.model_dump_json())
+        with staged_file(folder / f"failure-{rank}.json") as stream:
+            stream.write(outcome.failure.model_dump_json().encode())
+
+
+def die_with_parent() -> None:
+    """A worker whose torchrun was killed must go, too, even from within a collective that hangs (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main(job_file: str, address: str) -> int:
@@ -169,16 +181,19 @@ def main(job_file: str, address: str) -> int:
     Returns:
         The exit code of the error's class, or 0.
     """
+    die_with_parent()
     job = TrainJob.model_validate_json(Path(job_file).read_bytes())
     with stop_on_signals(StopSignal()) as stop:
-        if (rank := os.environ.get("RANK", "0")) != "0":
+        rank = os.environ.get("RANK", "0")
+        if os.environ.get("LOCAL_RANK", "0") != "0":
             outcome = _work(job, Silent(), stop, partial(_leave_failure, Path(job_file).parent, rank))
         else:
             with Client(address, family="AF_UNIX") as connection:
                 wire = _Wire(connection)
                 wire.send(str(os.getpid()))
                 threading.Thread(target=_stop_without_launcher, args=(connection, stop), daemon=True).start()
-                outcome = _work(job, wire, stop, lambda one: wire.send(one.model_dump_json()))
+                telemetry = wire if rank == "0" else Silent()
+                outcome = _work(job, telemetry, stop, lambda one: wire.send(one.model_dump_json()))
     return outcome.failure.exit_code if outcome.failure else ExitCode.DONE
 
 

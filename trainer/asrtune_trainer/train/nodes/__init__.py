@@ -1,0 +1,1 @@
+"""The nodes of a gang and what they tell each other beside training."""
