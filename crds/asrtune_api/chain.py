@@ -15,7 +15,8 @@ def check_chain(spec: FinetuneSpec, stages: Sequence[StageSpec]) -> None:
 
     Raises:
         SpecInvalidError: startAt or stopAfter names no stage, or they are in the wrong order; a Simulate stage names
-            a data source that its splits do not have; or there is a quality gate and no Evaluate stage.
+            a data source that its splits do not have; or there is a quality gate and no Evaluate stage, or no
+            test set that it could judge.
     """
     names = [stage.name for stage in stages]
     for field, name in (("startAt", spec.start_at), ("stopAfter", spec.stop_after)):
@@ -41,10 +42,33 @@ def check_chain(spec: FinetuneSpec, stages: Sequence[StageSpec]) -> None:
             remedy="Add an Evaluate stage before Publish, or remove the gate.",
             reason="GateWithoutEvaluate",
         )
+    _check_gate_sets(spec)
     for stage in stages:
         params = stage_params(stage)
         if isinstance(params, SimulateParams):
             _check_sources(spec, stage.name, params)
+
+
+def _check_gate_sets(spec: FinetuneSpec) -> None:
+    """A gate that can only fail would be found out after the training has been paid for."""
+    judged = {one.name for one in spec.data.test if not one.retention}
+    for index, criterion in enumerate(spec.quality_gate.criteria if spec.quality_gate else ()):
+        where = f"spec.qualityGate.criteria[{index}].set"
+        known = [one.name for one in spec.data.test]
+        if criterion.set is not None and criterion.set not in known:
+            raise SpecInvalidError(
+                f'there is no test set "{criterion.set}" in spec.data.test.',
+                where=where,
+                remedy=did_you_mean(criterion.set, known, what="test sets"),
+                reason="TestSetUnknown",
+            )
+        if criterion.set is None and not judged:
+            raise SpecInvalidError(
+                "nothing is measured that this criterion could judge: spec.data.test has no set but retention sets.",
+                where=where,
+                remedy="Add a test set of the new domain, or name a retention set here.",
+                reason="TestSetUnknown",
+            )
 
 
 def _check_sources(spec: FinetuneSpec, stage: str, params: SimulateParams) -> None:
