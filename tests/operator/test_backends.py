@@ -14,9 +14,12 @@ from syrupy.assertion import SnapshotAssertion
 from asrtune_api.policy import Backend
 from asrtune_operator.backends.registry import BACKENDS
 from asrtune_operator.observed import Outcome
+from asrtune_operator.pods import pod_template
+from cluster.client import ApiError
 from cluster.cluster import Cluster
 from cluster.waiting import wait_for
 from tools.attempts import Attempt, Attempts
+from tools.gangs import EVERYTHING, OWN_VOLUMES, gang_run, unit_of
 
 QUICK = {"fake/run-for": "300ms"}
 PLAYED = {"fake/manual": "true"}
@@ -226,6 +229,43 @@ def test_pod_deleted_by_force(cluster: Cluster, attempts: Attempts, backend: Bac
         return another or attempt.view().outcome is Outcome.FAILED
 
     wait_for(noticed, what=f"{backend.value} to notice", state=attempt.view)
+
+
+@all_backends
+def test_api_server_knows_every_field(cluster: Cluster, attempts: Attempts, backend: Backend) -> None:
+    """And a pod with all that a runtime and a manifest can ask for passes the level `restricted`."""
+    attempt = attempts(backend)
+    cluster.api.apply(
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": "batch"},
+            "value": 0,
+        }
+    )
+    asked = OWN_VOLUMES | {"resources": {"nodes": 2, "gpusPerNode": 2, "cpu": "4", "memory": "8Gi"}}
+    run = gang_run(
+        asked, backend=backend, runtime=EVERYTHING, namespace=attempt.namespace, secret="s", uid=attempt.uid
+    )
+    *others, workload = attempt.backend.render(run, unit_of(run, "train"), 1)
+    for manifest in others:
+        cluster.api.create(manifest)
+    wait_for(lambda: _created(cluster, workload), timeout=10, what="the workload to be admitted")
+    template = pod_template(run, unit_of(run, "train"), 1, rank_label="rank", leader="leader")
+    pod = template | {"apiVersion": "v1", "kind": "Pod"}
+    pod["metadata"] |= {"name": "alone", "namespace": attempt.namespace}
+    cluster.api.create(pod, dry_run=True)
+
+
+def _created(cluster: Cluster, workload: dict[str, Any]) -> bool:
+    """Trainer's webhook refuses a TrainJob whose TrainingRuntime it has not heard of yet."""
+    try:
+        cluster.api.create(workload, dry_run=True)
+    except ApiError as error:
+        if "must be created before" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _steady(text: str, attempt: Attempt) -> str:

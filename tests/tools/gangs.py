@@ -30,6 +30,53 @@ S3 = {
     "data.test": [{"name": "calls", "uri": "s3://speech/test.jsonl"}],
     "output.uri": "s3://speech/runs/demo",
 }
+EVERYTHING: dict[str, Any] = {
+    "gpuResource": "nvidia.com/mig-3g.40gb",
+    "telemetry": {"port": 9500},
+    "nccl": {"fabric": "EFA", "interface": "eth0"},
+    "pod": {
+        "labels": {"team": "speech", "asrtune.dev/run": "stolen"},
+        "annotations": {"sidecar.istio.io/inject": "false"},
+        "nodeSelector": {"accelerator": "h200"},
+        "tolerations": [
+            {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},
+            {
+                "key": "node.kubernetes.io/unreachable",
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": 600,
+            },
+        ],
+        "env": [{"name": "NCCL_DEBUG", "value": "INFO"}, {"name": "ASRTUNE_RANK", "value": "7"}],
+        "imagePullSecrets": [{"name": "registry"}],
+        "priorityClassName": "batch",
+        "sharedMemory": "64Gi",
+        "scratch": {"size": "1Ti", "storageClassName": "local-nvme"},
+        "volumes": [
+            {"name": "cache", "claim": "shared-cache", "mountPath": "/cache"},
+            {"name": "corpus", "claim": "runtime-corpus", "mountPath": "/corpus"},
+        ],
+        "extraResources": {"vpc.amazonaws.com/efa": "4"},
+        "runAsUser": 1000,
+        "fsGroup": 2000,
+    },
+}
+"""A runtime's spec that says all there is to say."""
+OWN_VOLUMES: dict[str, Any] = {
+    "volumes": [
+        {
+            "name": "cache",
+            "claim": "corpus",
+            "mountPath": "/corpus",
+            "readOnly": True,
+            "subPath": "zh/telephone",
+        },
+        {"name": "tmp", "claim": "big-tmp", "mountPath": "/tmp"},
+    ],
+    "execution": {"topology": {"packBy": "topology.kubernetes.io/zone", "spreadOverHosts": True}},
+    "runPolicy": {"gracePeriodSeconds": 60},
+}
+"""Changes of a manifest: volumes that go over the runtime's and the pod's own, and where its pods go."""
 
 
 def gang_run(

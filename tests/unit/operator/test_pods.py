@@ -18,54 +18,9 @@ from asrtune_operator.places import CREDENTIALS_DIR, POD
 from asrtune_operator.pods import pod_template
 from asrtune_operator.quantity import to_bytes, to_millicores
 from asrtune_operator.run import Run
-from tools.gangs import gang_run, unit_of
+from tools.gangs import EVERYTHING, OWN_VOLUMES, gang_run, unit_of
 
 GANG = {"resources": {"nodes": 2, "gpusPerNode": 8, "cpu": "32", "memory": "200Gi"}}
-EVERYTHING = {
-    "gpuResource": "nvidia.com/mig-3g.40gb",
-    "telemetry": {"port": 9500},
-    "nccl": {"fabric": "EFA", "interface": "eth0"},
-    "pod": {
-        "labels": {"team": "speech", RUN: "stolen"},
-        "annotations": {"sidecar.istio.io/inject": "false"},
-        "nodeSelector": {"accelerator": "h200"},
-        "tolerations": [
-            {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"},
-            {
-                "key": "node.kubernetes.io/unreachable",
-                "operator": "Exists",
-                "effect": "NoExecute",
-                "tolerationSeconds": 600,
-            },
-        ],
-        "env": [{"name": "NCCL_DEBUG", "value": "INFO"}, {"name": "ASRTUNE_RANK", "value": "7"}],
-        "imagePullSecrets": [{"name": "registry"}],
-        "priorityClassName": "batch",
-        "sharedMemory": "64Gi",
-        "scratch": {"size": "1Ti", "storageClassName": "local-nvme"},
-        "volumes": [
-            {"name": "cache", "claim": "shared-cache", "mountPath": "/cache"},
-            {"name": "corpus", "claim": "runtime-corpus", "mountPath": "/corpus"},
-        ],
-        "extraResources": {"vpc.amazonaws.com/efa": "4"},
-        "runAsUser": 1000,
-        "fsGroup": 2000,
-    },
-}
-OWN_VOLUMES = {
-    "volumes": [
-        {
-            "name": "cache",
-            "claim": "corpus",
-            "mountPath": "/corpus",
-            "readOnly": True,
-            "subPath": "zh/telephone",
-        },
-        {"name": "tmp", "claim": "big-tmp", "mountPath": "/tmp"},
-    ],
-    "execution": {"topology": {"packBy": "topology.kubernetes.io/zone", "spreadOverHosts": True}},
-    "runPolicy": {"gracePeriodSeconds": 60},
-}
 
 
 def template(run: Run, stage: str = "train") -> dict[str, Any]:
