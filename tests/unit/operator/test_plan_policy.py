@@ -1,0 +1,252 @@
+"""What the operator does as its run policy, its queue, its gate, or its owner wants."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from asrtune_api.status import ConditionStatus, ConditionType, Phase, StageState
+from asrtune_api.termination import EndClass
+from asrtune_operator.observed import QueueView, Wait, WaitReason
+from unit.operator.courses import at_train, condition, finish
+from unit.operator.runs import run_of
+from unit.operator.world import World, words
+
+
+@pytest.mark.parametrize(
+    ("code", "end_class", "verdict"),
+    [
+        (65, EndClass.DATA_INVALID, "DataInvalid"),
+        (78, EndClass.SPEC_INVALID, "SpecInvalid"),
+        (71, EndClass.OUT_OF_MEMORY, "OutOfMemory"),
+        (76, EndClass.DIVERGED, "Diverged"),
+    ],
+)
+def test_users_mistakes_fail_at_once(code, end_class, verdict):
+    world = at_train()
+    world.end("train-1-1-3", code, words(end_class, "line 7 of calls is broken."))
+    world.settle()
+    for name in [name for name, pod in world.pods.items() if pod.deleting]:
+        world.vanish(name)
+    world.settle()
+    failed = condition(world, ConditionType.FAILED)
+    assert (failed.reason, failed.message) == (verdict, "line 7 of calls is broken. Mend it.")
+    assert world.created[-1] == ("train", 1)
+    assert world.status.phase is Phase.FAILED
+
+
+def test_suspend_saves_releases_and_resumes_with_the_next_attempt():
+    world = at_train()
+    suspended = replace(world.run, suspend=True)
+    resumed = world.run
+    world.run = suspended
+    world.settle()
+    assert world.status.phase is Phase.PENDING
+    assert all(pod.deleting for pod in world.pods.values() if pod.stage == "train")
+    for name in [name for name, pod in world.pods.items() if pod.deleting]:
+        world.vanish(name)
+    world.settle()
+    assert world.status.phase is Phase.SUSPENDED
+    assert condition(world, ConditionType.SUSPENDED).status is ConditionStatus.TRUE
+    assert world.created[-1] == ("train", 1)
+    world.wait(1000)
+    world.run = resumed
+    world.settle()
+    assert world.created[-1] == ("train", 2)
+    assert world.status.paused_seconds == 1000
+    finish(world)
+    assert world.status.phase is Phase.SUCCEEDED
+
+
+def test_suspended_from_the_start_makes_nothing():
+    world = World(run_of(suspend=True))
+    world.settle()
+    assert world.created == []
+    assert world.status.phase is Phase.SUSPENDED
+
+
+def test_the_deadline_does_not_count_suspended_time():
+    world = at_train(runPolicy={"deadlineSeconds": 500})
+    world.wait(499)
+    world.settle()
+    assert world.status.phase is Phase.RUNNING
+    world.wait(1)
+    world.settle()
+    for name in [name for name, pod in world.pods.items() if pod.deleting]:
+        world.vanish(name)
+    world.settle()
+    assert condition(world, ConditionType.FAILED).reason == "DeadlineExceeded"
+
+
+@pytest.mark.parametrize(
+    ("reason", "verdict"),
+    [
+        (WaitReason.GPUS_UNAVAILABLE, "Unschedulable"),
+        (WaitReason.IMAGE_UNAVAILABLE, "ImagePull"),
+        (WaitReason.SECRET_MISSING, "NotStarted"),
+    ],
+)
+def test_the_start_deadline_fails_with_what_was_waited_for(reason, verdict):
+    world = World(run_of(runPolicy={"startDeadlineSeconds": 60}))
+    world.settle()
+    seen = world.observed
+    world.observed = lambda: replace(seen(), wait=Wait(reason, "this is why."))
+    world.wait(61)
+    world.settle()
+    failed = condition(world, ConditionType.FAILED)
+    assert failed.reason == verdict
+    assert "this is why." in failed.message
+
+
+def test_a_stall_restarts_the_gang_so_many_times():
+    world = at_train(runPolicy={"stallTimeoutSeconds": 100, "maxStallRestarts": 1})
+    for attempt in (1, 2):
+        world.say(("train", attempt), step=attempt, total_steps=10)
+        world.settle()
+        world.wait(99)
+        world.settle()
+        assert world.status.phase is Phase.RUNNING
+        world.wait(1)
+        world.settle()
+        assert condition(world, ConditionType.STALLED).status is ConditionStatus.TRUE
+        for name in [name for name, pod in world.pods.items() if pod.deleting]:
+            world.vanish(name)
+        world.settle()
+        world.start_all()
+        world.settle()
+    assert condition(world, ConditionType.FAILED).reason == "Stalled"
+
+
+def test_who_cannot_be_read_is_not_known_to_hang():
+    world = at_train(runPolicy={"stallTimeoutSeconds": 100})
+    world.wait(10_000)
+    world.settle()
+    assert world.status.phase is Phase.RUNNING
+    assert condition(world, ConditionType.STALLED).status is ConditionStatus.UNKNOWN
+
+
+def test_ttl_deletes_the_workloads_and_resurrects_nothing():
+    world = World(run_of(runPolicy={"ttlSecondsAfterFinished": 60}))
+    finish(world)
+    assert world.workloads
+    world.wait(61)
+    world.settle()
+    assert not world.workloads
+    world.pods.clear()
+    made = list(world.created)
+    world.wait(10_000)
+    world.settle()
+    assert world.created == made
+    assert world.status.phase is Phase.SUCCEEDED
+
+
+def test_a_changed_spec_runs_a_finished_run_again_with_new_attempts():
+    world = World(run_of())
+    finish(world)
+    world.run = replace(run_of(seed=7), generation=2)
+    finish(world)
+    assert world.created[4:] == [("prepare", 2), ("train", 2), ("evaluate", 2), ("publish", 2)]
+    assert world.status.observed_generation == 2
+
+
+def test_a_changed_spec_ends_what_runs_for_the_old_one():
+    world = at_train()
+    world.run = replace(run_of(seed=7), generation=2)
+    world.settle()
+    assert ("prepare", 2) not in world.created, "two gangs"
+    for name in [name for name, pod in world.pods.items() if pod.deleting]:
+        world.vanish(name)
+    world.settle()
+    assert world.created[-1] == ("prepare", 2)
+
+
+def test_a_retry_starts_a_failed_run_again_once():
+    world = at_train()
+    for name in ("train-1-0-2", "train-1-1-3"):
+        world.end(name, 65, words(EndClass.DATA_INVALID))
+    world.settle()
+    assert world.status.phase is Phase.FAILED
+    world.run = replace(world.run, retry="now")
+    world.settle()
+    assert world.created[-1] == ("train", 2)
+    world.start_all()
+    for name in [name for name, pod in world.pods.items() if pod.attempt == 2]:
+        world.end(name, 65, words(EndClass.DATA_INVALID))
+    world.settle()
+    assert world.status.phase is Phase.FAILED
+    assert world.created[-1] == ("train", 2)
+
+
+GATE = {"criteria": [{"maxPercent": "5"}]}
+
+
+def test_a_gate_holds_back_publish():
+    world = World(run_of(qualityGate=GATE))
+    finish(world)
+    assert ("publish", 1) not in world.created
+    assert condition(world, ConditionType.FAILED).reason == "QualityGateFailed"
+    assert condition(world, ConditionType.QUALITY_GATE_PASSED).status is ConditionStatus.FALSE
+
+
+def test_a_gate_that_only_reports_lets_it_pass():
+    world = World(run_of(qualityGate={**GATE, "onFailure": "Report"}))
+    finish(world)
+    assert world.status.phase is Phase.SUCCEEDED
+    assert condition(world, ConditionType.QUALITY_GATE_PASSED).status is ConditionStatus.FALSE
+
+
+def test_shared_pods_run_the_whole_chain_in_one_unit():
+    world = World(run_of(execution={"pods": "Shared"}, resources={"nodes": 1, "gpusPerNode": 4}))
+    finish(world)
+    assert world.created == [("prepare", 1)]
+    assert {stage.state for stage in world.status.stages} == {StageState.SUCCEEDED}
+
+
+def test_a_queued_workload_waits_for_quota_and_is_queued_again_when_it_is_taken_back():
+    world = World(run_of(queueName="q"))
+    world.settle()
+    assert world.status.phase is Phase.QUEUED
+    key = ("prepare", 1)
+    world.workloads[key] = replace(
+        world.workloads[key], suspended=False, queue=QueueView("q", reserved=True, admitted=True)
+    )
+    world.make_pods(key)
+    world.start_all()
+    world.settle()
+    assert world.status.phase is Phase.RUNNING
+    world.workloads[key] = replace(
+        world.workloads[key],
+        suspended=True,
+        queue=QueueView("q", reason="Preempted", message="for a higher priority"),
+    )
+    world.pods.clear()
+    world.settle()
+    assert world.status.phase is Phase.QUEUED
+    assert world.created == [key], "the workload keeps its place"
+    assert [one.verdict for one in world.status.attempts] == ["Preempted", None]
+    finish(world)
+    assert world.status.phase is Phase.SUCCEEDED
+
+
+def test_a_refused_gang_is_told_and_tried_again():
+    world = World(run_of())
+    seen = world.observed
+    world.observed = lambda: replace(
+        seen(), refused=Wait(WaitReason.RESOURCE_QUOTA_EXCEEDED, "quota x is used up.")
+    )
+    world.settle()
+    assert world.created == []
+    assert condition(world, ConditionType.RUNNING).reason == "ResourceQuotaExceeded"
+    world.observed = seen
+    world.settle()
+    assert world.created == [("prepare", 1)]
+
+
+def test_objects_of_a_former_run_are_waited_for():
+    world = World(run_of())
+    seen = world.observed
+    world.observed = lambda: replace(seen(), former=("one-train-3",))
+    world.settle()
+    assert world.created == []
+    assert condition(world, ConditionType.RUNNING).reason == "EarlierRunEnding"
