@@ -17,7 +17,6 @@ _log = logging.getLogger(__name__)
 _TICKING: Final = ("progress", "usage")
 """Parts that change all the time while pods run."""
 _TICKING_OF_ATTEMPTS: Final = ("gpuSeconds", "lostGpuSeconds")
-_WORDED: Final = ("Running", "QuotaReserved")
 
 
 def read_status(run: RunObject) -> RunStatus:
@@ -56,7 +55,7 @@ def difference(old: Json, new: Json) -> dict[str, Any]:
 
 
 def only_ticks(old: Json, new: Json) -> bool:
-    """Whether two statuses differ in nothing but progress, time spent, and the wording of what is waited for."""
+    """Whether two statuses differ in nothing but progress and time spent."""
     return _settled(old) == _settled(new)
 
 
@@ -65,13 +64,4 @@ def _settled(status: Json) -> dict[str, Any]:
         {key: value for key, value in one.items() if key not in _TICKING_OF_ATTEMPTS}
         for one in status.get("attempts") or ()
     ]
-    conditions = [_unworded(one) for one in status.get("conditions") or ()]
-    kept = {key: value for key, value in status.items() if key not in _TICKING}
-    return {**kept, "attempts": attempts, "conditions": conditions}
-
-
-def _unworded(condition: Json) -> Json:
-    """A wait tells how many GPUs are free just now: other words for the same reason are not worth a write at once."""
-    if condition.get("type") in _WORDED and condition.get("status") == "False":
-        return {key: value for key, value in condition.items() if key != "message"}
-    return condition
+    return {**{key: value for key, value in status.items() if key not in _TICKING}, "attempts": attempts}

@@ -1,7 +1,7 @@
 """Asks the cluster what a wait may be explained by: only what is needed, and one list for all runs that need it.
 
-However many runs wait, that is at most: every ten seconds the nodes, the pods on them, and the queues; every four
-seconds Kueue's Workloads, and events and claims of each namespace concerned. A list that is slow is asked for less
+However many runs wait, that is at most: every ten seconds the nodes and the pods on them; every three seconds Kueue's
+Workloads and queues, and the events and claims of each namespace concerned. A list that is slow is asked for less
 often (`shared.py`). What the operator may not read is left out.
 """
 
@@ -34,8 +34,8 @@ from asrtune_operator.waiting.kueue import Kueue
 from asrtune_operator.waiting.shared import Shared
 
 CLAIMS: Final = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
-STABLE_SECONDS: Final = 10.0
-FRESH_SECONDS: Final = 4.0
+NODES_SECONDS: Final = 10.0
+FRESH_SECONDS: Final = 3.0
 SETTLING: Final = timedelta(seconds=2)
 """How old a pod or a workload must be before it is asked what is wrong with it."""
 _CLOCKS_APART: Final = timedelta(seconds=1)
@@ -87,8 +87,8 @@ class EvidenceSource:
             namespaces: served; none: all.
         """
         self._client = client
-        self.kueue = Kueue(client, namespaces, fresh=FRESH_SECONDS, stable=STABLE_SECONDS)
-        self._nodes = Shared("nodes", self._list_nodes, STABLE_SECONDS)
+        self.kueue = Kueue(client, namespaces, FRESH_SECONDS)
+        self._nodes = Shared("nodes", self._list_nodes, NODES_SECONDS)
         self._claims: dict[str, Shared[Mapping[str, ClaimView]]] = {}
         self._events: dict[str, Shared[Mapping[str, Sequence[EventView]]]] = {}
 

@@ -16,7 +16,7 @@ from asrtune_operator.waiting.kubelet import on_node
 from asrtune_operator.waiting.queue import queue_wait
 from asrtune_operator.waiting.scheduler import unschedulable
 
-SILENCE: Final = timedelta(seconds=8)
+SILENCE: Final = timedelta(seconds=5)
 """How long a controller may take before we say that it does nothing."""
 CREATION_FAILED: Final = frozenset(
     {"FailedCreate", "FailedCreatePod", "JobCreationFailed", "TrainJobResourcesCreationFailed"}
@@ -97,7 +97,9 @@ def _most_telling(  # noqa: PLR0917 (private, and each is one thing)
     since = evidence.queue.admitted_at if evidence.queue and evidence.queue.admitted_at else workload.created
     if not there and now - since > SILENCE:
         controller = CONTROLLER[workload.backend]
-        text = f"{controller} has made no pods for {_named(workload)}: does it run? Its log says more."
+        text = (
+            f"{controller} has made no pods for {_named(workload)} yet: see whether it runs, or lags behind."
+        )
         return Wait(WaitReason.BACKEND_UNAVAILABLE, text), None
     return Wait(WaitReason.CREATED, "The pods are being made."), None
 

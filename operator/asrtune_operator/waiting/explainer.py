@@ -11,6 +11,7 @@ from asrtune_operator.run import Run
 from asrtune_operator.waiting.evidence import EvidenceSource
 from asrtune_operator.waiting.explain import explain
 from asrtune_operator.waiting.facts import wanted_of
+from asrtune_operator.waiting.wording import Wording
 
 
 class Explainer:
@@ -18,6 +19,7 @@ class Explainer:
 
     def __init__(self, source: EvidenceSource) -> None:
         self._source = source
+        self._wording = Wording()
 
     async def explain(
         self, run: Run, workloads: Sequence[WorkloadView], pods: Sequence[PodView]
@@ -32,7 +34,8 @@ class Explainer:
         now, wanted = datetime.now(UTC), wanted_of(run, unit)
         if sum(pod.running or pod.ended for pod in own) >= unit.nodes:
             return None
-        return explain(wanted, workload, own, await self._source.gather(wanted, workload, own, now), now)
+        evidence = await self._source.gather(wanted, workload, own, now)
+        return self._wording.steady(workload.uid, explain(wanted, workload, own, evidence, now), now)
 
     async def with_queues(self, run: Run, workloads: Sequence[WorkloadView]) -> Sequence[WorkloadView]:
         """The workloads with what Kueue says of those that are suspended; others it has admitted."""

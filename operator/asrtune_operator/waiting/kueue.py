@@ -57,20 +57,19 @@ Key = tuple[str, str]
 class Kueue:
     """Asks Kueue's objects, each kind at most once in some seconds for all runs together."""
 
-    def __init__(self, client: Client, namespaces: Sequence[str], *, fresh: float, stable: float) -> None:
+    def __init__(self, client: Client, namespaces: Sequence[str], seconds: float) -> None:
         """Ask nothing yet.
 
         Args:
             client: who is asked.
             namespaces: served; none: all.
-            fresh: seconds that what changes quickly is believed.
-            stable: seconds that the rest is.
+            seconds: how long an answer is believed.
         """
         self._client = client
         self._namespaces: Sequence[str | None] = [*namespaces] or [None]
-        self._workloads = Shared("Kueue's Workloads", self._list_workloads, fresh)
-        self._locals = Shared("LocalQueues", self._list_locals, stable)
-        self._clusters = Shared("ClusterQueues", self._list_clusters, stable)
+        self._workloads = Shared("Kueue's Workloads", self._list_workloads, seconds)
+        self._locals = Shared("LocalQueues", self._list_locals, seconds)
+        self._clusters = Shared("ClusterQueues", self._list_clusters, seconds)
 
     async def view(self, uid: str) -> QueueView | None:
         """What Kueue says of the workload (a Job...) with that uid."""

@@ -40,7 +40,9 @@ def room(wanted: Wanted, nodes: Sequence[NodeView]) -> Wait | None:
 
 
 def exclusion(wanted: Wanted, node: NodeView) -> Exclusion | None:
-    """Why a node does not come into question; None where it does."""
+    """Why a node does not come into question; None where it does. Of nodes outside the selector nothing else counts."""
+    if any(node.labels.get(key) != value for key, value in wanted.node_selector.items()):
+        return WaitReason.NODE_SELECTOR_UNMATCHED, f"excluded by the node selector {selector(wanted)}"
     if not node.ready:
         return WaitReason.RESOURCES_UNAVAILABLE, "not ready"
     if node.cordoned:
@@ -50,8 +52,6 @@ def exclusion(wanted: Wanted, node: NodeView) -> Exclusion | None:
             own = taint.key.startswith(_OWN_TAINTS)
             reason = WaitReason.RESOURCES_UNAVAILABLE if own else WaitReason.TAINT_UNTOLERATED
             return reason, f"excluded by taint {taint}"
-    if any(node.labels.get(key) != value for key, value in wanted.node_selector.items()):
-        return WaitReason.NODE_SELECTOR_UNMATCHED, f"excluded by the node selector {selector(wanted)}"
     return None
 
 
@@ -126,16 +126,20 @@ def _ask_less(wanted: Wanted, resource: str) -> str:
 
 
 def _all_excluded(wanted: Wanted, excluded: dict[str, Exclusion]) -> Wait:
-    counted = Counter(excluded.values())
+    selected = [why for why in excluded.values() if why[0] is not WaitReason.NODE_SELECTOR_UNMATCHED]
+    counted = Counter(selected or excluded.values())
     (reason, _), _number = counted.most_common(1)[0]
-    gpus = (
-        f" with {amount(wanted.gpu_resource, asked)} {wanted.gpu_resource}"
-        if (asked := wanted.requests.get(wanted.gpu_resource))
-        else " large enough"
+    asked = wanted.requests.get(wanted.gpu_resource)
+    which = (
+        f"with {amount(wanted.gpu_resource, asked)} {wanted.gpu_resource}"
+        if asked
+        else "that are large enough"
     )
-    told = ", ".join(f"{number} {text}" for (_, text), number in counted.most_common(3))
+    told = ", ".join(
+        f"{number} {'is' if number == 1 else 'are'} {text}" for (_, text), number in counted.most_common(3)
+    )
     remedy = {
-        WaitReason.TAINT_UNTOLERATED: ": tolerate it in pod.tolerations of the runtime",
-        WaitReason.NODE_SELECTOR_UNMATCHED: ": correct pod.nodeSelector of the runtime",
+        WaitReason.TAINT_UNTOLERATED: " Tolerate the taint in pod.tolerations of the runtime.",
+        WaitReason.NODE_SELECTOR_UNMATCHED: " Correct pod.nodeSelector of the runtime, or label nodes.",
     }.get(reason, "")
-    return Wait(reason, f"Of {count(len(excluded), 'node')}{gpus} none is open to the run, {told}{remedy}.")
+    return Wait(reason, f"Of the nodes {which} none is open to the run: {told}.{remedy}")
