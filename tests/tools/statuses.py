@@ -44,7 +44,7 @@ _FIRST: Json = {
     "startedAt": "2026-01-01T00:07:00Z",
     "finishedAt": "2026-01-01T00:40:00Z",
     "verdict": "Preempted",
-    "message": "Pod calls-train-1-node-0-1-x7k2p on node gpu-b was taken away: a pod of higher priority took its place.",
+    "message": "Pod calls-train-1-node-0-1-x7k2p on node gpu-b was taken away: a pod of higher priority came.",
     "gpuSeconds": 31680,
     "lostGpuSeconds": 2400,
 }
@@ -147,7 +147,9 @@ PENDING: Json = {
         )
     ],
     "stages": [_PREPARED, _stage("train", attempts=1), _stage("evaluate"), _stage("publish")],
-    "attempts": [_FIRST | {"finishedAt": None, "startedAt": None, "verdict": None, "message": "", "gpuSeconds": 0}],
+    "attempts": [
+        _FIRST | {"finishedAt": None, "startedAt": None, "verdict": None, "message": "", "gpuSeconds": 0}
+    ],
     "progress": {"percent": 8},
 }
 FAILED: Json = {

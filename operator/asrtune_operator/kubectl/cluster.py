@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -27,6 +28,9 @@ from asrtune_operator.pods import CONTAINER
 MANAGER: Final = "kubectl-asrtune"
 """Field manager of what the plugin changes."""
 _ATTEMPTS: Final = 3
+_WHICH_KUBECONFIG: Final = (
+    "Does `kubectl get namespaces` work? Name the file with --kubeconfig or $KUBECONFIG."
+)
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 _REFUSED: Final = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]*)"')
 
@@ -107,10 +111,11 @@ async def connect(where: Where) -> AsyncIterator[Cluster]:
     Raises:
         PluginError: there is no way in, no answer, or no right.
     """
-    name, namespace = _context(where)
+    file = _kubeconfig(where)
+    name, namespace = _context(where, file)
     async with AsyncExitStack() as stack:
         with _kubeconfig_errors():
-            found = credentials(Path(_kubeconfig(where)), where.context)
+            found = credentials(Path(file), where.context)
             configuration = await stack.enter_async_context(found)
         stack.enter_context(_refusals(configuration, name))
         client = await stack.enter_async_context(Client(configuration, attempts=_ATTEMPTS))
@@ -123,13 +128,17 @@ def _suggestion(ref: Ref, names: list[str]) -> str:
 
 
 def _kubeconfig(where: Where) -> str:
-    return where.kubeconfig or str(config.KUBE_CONFIG_DEFAULT_LOCATION)
+    """The file, or several as $KUBECONFIG may name them."""
+    named = where.kubeconfig or str(config.KUBE_CONFIG_DEFAULT_LOCATION)
+    if not any(Path(one).expanduser().exists() for one in named.split(os.pathsep) if one):
+        raise PluginError(f"there is no kubeconfig {named}.", remedy=_WHICH_KUBECONFIG)
+    return named
 
 
-def _context(where: Where) -> tuple[str, str]:
+def _context(where: Where, file: str) -> tuple[str, str]:
     """Name of the context, and the namespace."""
     with _kubeconfig_errors():
-        contexts, active = config.list_kube_config_contexts(_kubeconfig(where))
+        contexts, active = config.list_kube_config_contexts(file)
     if where.context is not None:
         known = {str(one["name"]): one for one in contexts}
         if where.context not in known:
@@ -148,7 +157,7 @@ def _kubeconfig_errors() -> Iterator[None]:
     except (ConfigException, yaml.YAMLError, OSError, AttributeError, TypeError, KeyError) as error:
         raise PluginError(
             f"the kubeconfig leads to no cluster: {error}".rstrip(".") + ".",
-            remedy="Does `kubectl get namespaces` work? Name the file with --kubeconfig or $KUBECONFIG.",
+            remedy=_WHICH_KUBECONFIG,
         ) from None
 
 

@@ -66,6 +66,9 @@ class PodLog:
                 raise
         except ApiError as error:
             self._explain(error)
+            return
+        if self._last is None and not self.follow:  # what an unscheduled pod answers, too
+            self.remark(f"{self.pod.name} has written nothing yet.")
 
     def _query(self) -> dict[str, str]:
         query = {"follow": "true"} if self.follow else {}
