@@ -4,8 +4,8 @@
 
 A fresh etcd, API server, controller-manager, scheduler and kwok for each size, the operator as a process with the
 rights that we ship. All runs are created by four clients as fast as the API server takes them. Each is a chain of a
-CPU stage (2 s), a gang of two pods (20 s), and a CPU stage (2 s). Reaction: from the answer to a run's creation until its
-first Job arrives at another client's watch. Prints a table.
+CPU stage (2 s), a gang of two pods (20 s), and a CPU stage (2 s). Reaction: from the answer to a run's creation until
+its first Job arrives at another client's watch. Prints a table.
 """
 
 from __future__ import annotations

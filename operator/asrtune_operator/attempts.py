@@ -184,7 +184,11 @@ def _in_the_way(draft: Draft, unit: Unit) -> Wait | None:
             f"A deleted run of the same name still ends ({names}); its pods may be saving a checkpoint.",
         )
     pods = [pod.name for pod in draft.observed.pods if draft.alive(pod)]
-    stale = [one.name for one in draft.observed.workloads if one.outcome is None and not one.deleting]
+    stale = [
+        one.name
+        for one in draft.observed.workloads
+        if one.outcome is None and not one.deleting and not draft.succeeded(one)
+    ]
     if not pods and not stale:
         return None
     names = ", ".join([*pods, *stale][:3])

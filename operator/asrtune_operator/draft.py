@@ -55,6 +55,13 @@ class Draft:
         numbers = [one.attempt for one in self.children() if one.stage == unit.key]
         return max([self.stages[unit.key].attempts, *numbers])
 
+    def succeeded(self, workload: WorkloadView) -> bool:
+        """Whether all its pods ended well; its controller may not have noticed yet."""
+        of_it = (workload.stage, workload.attempt)
+        return any(
+            (one.stage, one.attempt) == of_it and one.verdict == Verdict.SUCCEEDED for one in self.attempts
+        )
+
     def children(self) -> list[PodView | WorkloadView]:
         """All that is observed."""
         return [*self.observed.workloads, *self.observed.pods]

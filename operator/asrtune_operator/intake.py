@@ -46,6 +46,7 @@ class Surroundings:
         served: kinds that the API server serves.
         image: where the runtime names none.
         kept: the RunSpec that its ConfigMap holds; None where there is no ConfigMap for this manifest.
+        digest: of the manifest that pods run for, where it was edited since; the edit waits for their end.
     """
 
     runtime: RuntimeObject | None
@@ -53,6 +54,7 @@ class Surroundings:
     served: Collection[Resource]
     image: str
     kept: str | None = None
+    digest: str | None = None
 
 
 def parse(run: RunObject) -> Manifest | Unready:
@@ -98,7 +100,8 @@ def understand(run: RunObject, manifest: Manifest, around: Surroundings) -> Run 
         generation=run.generation,
         created=run.created,
         spec=spec.model_copy(update={"decisions": []}),  # they are long, and only explain
-        digest=digest_of(manifest),
+        digest=around.digest or digest_of(manifest),
+        edited=around.digest is not None,
         units=units_of(spec, asked.execution.pods, gate if isinstance(gate, QualityGate) else None),
         policy=asked.run_policy,
         resources=_resources(manifest),

@@ -103,9 +103,8 @@ def _finish(draft: Draft) -> None:
     draft.finished_at = draft.finished_at or draft.now
     draft.running = None
     draft.wait = None
-    succeeded = {(one.stage, one.attempt) for one in draft.attempts if one.verdict == Verdict.SUCCEEDED}
     for workload in draft.observed.workloads:
-        if workload.outcome is None and (workload.stage, workload.attempt) not in succeeded:
+        if workload.outcome is None and not draft.succeeded(workload):
             draft.stop(workload, "The run has ended.")
     ttl = draft.run.policy.ttl_seconds_after_finished
     if ttl is None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from asrtune_api.base import format_decimal
+from asrtune_api.evaluation import EvaluationGate
 from asrtune_api.gate import judge
 from asrtune_api.stages import StageType
 from asrtune_api.status import (
@@ -109,7 +110,8 @@ def _facts(draft: Draft) -> Iterator[Fact]:
     elif any(one.type is ConditionType.SUSPENDED for one in draft.before.conditions):
         yield ConditionType.SUSPENDED, False, "NotSuspended", ""
     if draft.run.gate is not None:
-        said = judge(draft.run.gate, draft.results)
+        named = draft.run.gate.models if isinstance(draft.run.gate, EvaluationGate) else ()
+        said = judge(draft.run.gate, draft.results, named)
         yield ConditionType.QUALITY_GATE_PASSED, said.passed, said.reason, said.message
     if draft.complete:
         yield ConditionType.COMPLETE, True, "Succeeded", _summary(draft)

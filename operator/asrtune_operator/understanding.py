@@ -70,19 +70,21 @@ class Understanding:
             ApiUnreachableError: no answer.
         """
         known = self._known.get(run.uid)
-        if known is not None and known.key == self._key(run, known.names):
+        if known is not None and known.key == self._key(run, known.names) and _holds(known.found, status):
             return known.found
         manifest = parse(run)
         if isinstance(manifest, Unready):
             return manifest
         names = _names(run, manifest)
         key = self._key(run, names)
+        edited = _edited(manifest, status)
         around = Surroundings(
             runtime=self._runtime(run, names),
             finetunes=self._finetunes(run, names),
             served=self._served,
             image=self._image,
-            kept=await self._kept(run, manifest, status),
+            kept=await self._kept(run, manifest, status, edited=edited),
+            digest=status.spec_digest if edited else None,
         )
         found = understand(run, manifest, around)
         self._known[run.uid] = _Known(names, key, found)
@@ -109,10 +111,13 @@ class Understanding:
         found = {name: self._store.named("ASRFinetune", namespace, name) for name in names.finetunes}
         return {name: one for name, one in found.items() if one is not None}
 
-    async def _kept(self, run: RunObject, manifest: Manifest, status: RunStatus) -> str | None:
+    async def _kept(
+        self, run: RunObject, manifest: Manifest, status: RunStatus, *, edited: bool
+    ) -> str | None:
         """The RunSpec that a run under way goes by, whatever an upgrade or a runtime would decide now."""
         ended = status.phase in _ENDED and run.retry in {None, status.retried}
-        if status.run_spec is None or ended or status.spec_digest != digest_of(manifest):
+        other = status.spec_digest != digest_of(manifest) and not edited
+        if status.run_spec is None or ended or other:
             return None
         found = await self._client.get(CONFIG_MAPS, run.identity.namespace, status.run_spec)
         text = str(((found or {}).get("data") or {}).get(RUN_KEY, ""))
@@ -121,6 +126,17 @@ class Understanding:
         except SpecInvalidError:  # it is gone, or of a version that this operator does not write any more
             return None
         return text
+
+
+def _edited(manifest: Manifest, status: RunStatus) -> bool:
+    """Whether pods run for what the manifest was before: they go on."""
+    runs = status.phase is Phase.RUNNING and status.run_spec is not None
+    return runs and status.spec_digest not in {None, digest_of(manifest)}
+
+
+def _holds(found: Run | Unready, status: RunStatus) -> bool:
+    """An edit waits only as long as pods run."""
+    return not (isinstance(found, Run) and found.edited) or status.phase is Phase.RUNNING
 
 
 def _names(run: RunObject, manifest: Manifest) -> Names:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from asrtune_api.status import FinetuneStatus
+from asrtune_api.status import FinetuneStatus, Phase
 from asrtune_operator.backends.registry import BACKENDS
 from asrtune_operator.client import Client
 from asrtune_operator.kinds import CLUSTER_RUNTIMES, CONFIG_MAPS, FINETUNES, RunObject
+from asrtune_operator.places import RUN_KEY
 from asrtune_operator.resync import keep, read
 from asrtune_operator.run import Run
 from asrtune_operator.store import Store
@@ -98,3 +99,26 @@ def test_after_a_restart_a_run_under_way_goes_by_its_config_map() -> None:
 def test_an_object_that_cannot_be_read_keeps_nobody_else_from_being() -> None:
     assert read(FINETUNES, {"kind": "ASRFinetune", "metadata": {"name": "odd"}}) is None
     assert read(FINETUNES, {"kind": "ASRFinetune", "metadata": None}) is None
+
+
+def test_an_edit_waits_as_long_as_pods_run() -> None:
+    async def body() -> None:
+        maps = ConfigMaps()
+        understanding = Understanding(cast("Client", maps), Store(), "image:1")
+        understanding.serve(SERVED)
+        first = await understanding.of(finetune(), FinetuneStatus())
+        assert isinstance(first, Run)
+        maps.found = {"data": {RUN_KEY: first.document}}
+        runs = FinetuneStatus(phase=Phase.RUNNING, run_spec=first.spec_name, spec_digest=first.digest)
+        edited = finetune(generation=2)
+        edited.manifest["spec"]["seed"] = 99
+        held = await understanding.of(edited, runs)
+        assert isinstance(held, Run)
+        assert (held.edited, held.spec_name, held.digest) == (True, first.spec_name, first.digest)
+        ended = runs.model_copy(update={"phase": Phase.SUSPENDED})
+        other = await understanding.of(edited, ended)
+        assert isinstance(other, Run)
+        assert (other.edited, other.spec.seed) == (False, 99)
+        assert other.spec_name != first.spec_name
+
+    asyncio.run(body())
