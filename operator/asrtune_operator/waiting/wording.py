@@ -1,4 +1,4 @@
-"""Words that do not flutter: each change is a write to the API server, and a thousand runs may wait for the same GPUs."""
+"""Words that do not flutter: each change is a write, and a thousand runs may wait for the same GPUs."""
 
 from __future__ import annotations
 
