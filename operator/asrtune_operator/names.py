@@ -38,11 +38,17 @@ def shorten(text: str, length: int) -> str:
 
     It begins with a letter: Services, and whatever is given one by its controller, have such names only.
     """
+    clean = _clean(text)
+    return text if clean == text and len(text) <= length else _with_digest(clean, text, length)
+
+
+def _clean(text: str) -> str:
     clean = text.replace(".", "-")
-    clean = f"n{clean}" if clean[:1].isdigit() else clean
-    if clean == text and len(text) <= length:
-        return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+    return f"n{clean}" if clean[:1].isdigit() else clean
+
+
+def _with_digest(clean: str, of: str, length: int) -> str:
+    digest = hashlib.sha256(of.encode()).hexdigest()[:6]
     return f"{clean[: length - 7].rstrip('-')}-{digest}"
 
 
@@ -52,12 +58,17 @@ def label_value(name: str) -> str:
 
 
 def workload_name(run: str, stage: str, attempt: int, *, evaluation: bool = False) -> str:
-    """Name of the workload of an attempt: RUN-STAGE-ATTEMPT, shortened where it must be.
+    """Name of the workload of an attempt: RUN-STAGE-ATTEMPT, with a digest before the attempt where it must be.
 
-    A finetune and an evaluation may share a name; the latter's workloads say `eval` after it.
+    That is where it would be too long or no DNS label, and where another run could come to the same name: stage b-c of
+    run a and stage c of run a-b, or an evaluation and a finetune of one name.
     """
     end = f"-{attempt}"
-    return shorten(f"{run}-eval-{stage}" if evaluation else f"{run}-{stage}", MAX_NAME - len(end)) + end
+    length = MAX_NAME - len(end)
+    name = f"{run}-{stage}"
+    if "-" in stage or evaluation:
+        return _with_digest(_clean(name), f"{run}/{stage}/{evaluation}", length) + end
+    return shorten(name, length) + end
 
 
 def run_spec_name(run: str, digest: str, *, evaluation: bool = False) -> str:
