@@ -224,6 +224,11 @@ class FinetuneSpec(ApiModel):
             "(has(self.resources) && has(self.resources.nodes) && self.resources.nodes > 1)",
             lambda s: s.execution.topology is None or s.resources.nodes > 1,
         ),
+        Rule(
+            "two volumes have the same mountPath: one would hide the other",
+            "!has(self.volumes) || self.volumes.all(v, self.volumes.exists_one(w, w.mountPath == v.mountPath))",
+            lambda s: len({one.mount_path for one in s.volumes}) == len(s.volumes),
+        ),
     )
 
     model: ModelRef

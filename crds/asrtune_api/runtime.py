@@ -84,6 +84,14 @@ class Scratch(ApiModel):
 class PodSettings(ApiModel):
     """What the pods of a run get besides what the operator decides."""
 
+    rules = (
+        Rule(
+            "a volume of a StorageClass belongs to root: set fsGroup, so that the pods may write to scratch",
+            "!has(self.scratch) || !has(self.scratch.storageClassName) || has(self.fsGroup)",
+            lambda p: p.scratch.storage_class_name is None or p.fs_group is not None,
+        ),
+    )
+
     labels: Labels = Field(default_factory=dict)
     """Labels of the pods."""
     annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=1000)]], Field(max_length=32)] = (

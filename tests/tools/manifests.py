@@ -85,6 +85,31 @@ class Refused:
 REFUSED = [
     # Rules over several fields: the same words on both sides.
     Refused("model-twice", {"model.hub": "iic/SenseVoiceSmall"}, "set exactly one of uri"),
+    Refused(
+        "volumes-over-each-other",
+        {"volumes": [{"name": n, "claim": "c", "mountPath": "/data"} for n in ("a", "b")]},
+        "two volumes have the same mountPath",
+    ),
+    Refused(
+        "volume-over-our-own",
+        {"volumes": [{"name": "a", "claim": "c", "mountPath": "/etc/asrtune/run"}]},
+        "mountPath must not lie in",
+    ),
+    Refused(
+        "shared-gang",
+        {"execution": {"pods": "Shared"}, "resources": {"nodes": 2}},
+        "pods: Shared is for one node",
+    ),
+    Refused(
+        "topology-of-one",
+        {"execution": {"topology": {"spreadOverHosts": True}}},
+        "needs resources.nodes > 1",
+    ),
+    Refused(
+        "empty-topology",
+        {"execution": {"topology": {}}, "resources": {"nodes": 2}},
+        "an empty topology asks for nothing",
+    ),
     Refused("no-model", {"model": {}}, "set exactly one of uri"),
     Refused("revision-of-directory", {"model.revision": "v1"}, "revision belongs to a hub name"),
     Refused(
