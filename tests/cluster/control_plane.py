@@ -43,8 +43,15 @@ class ControlPlane:
         api: the same as a client.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, address: str | None = None) -> None:
+        """Nothing runs yet.
+
+        Args:
+            root: an empty directory.
+            address: of the API server for real nodes; without it, it listens on loopback alone.
+        """
         self.root = root
+        self.address = address
         self.ports = Ports()
         (root / "run").mkdir(parents=True, exist_ok=True)
         self.authority = Authority(root / "pki")
@@ -54,9 +61,9 @@ class ControlPlane:
         self.api = Client(self.access)
         self.processes = Processes(root / "log")
 
-    def access_of(self, identity: Pair | str) -> Access:
-        """The way in for a certificate or a token."""
-        server = f"https://127.0.0.1:{self.ports.apiserver}"
+    def access_of(self, identity: Pair | str, host: str = "127.0.0.1") -> Access:
+        """The way in for a certificate or a token, by one of the API server's addresses."""
+        server = f"https://{host}:{self.ports.apiserver}"
         return Access(server, self.authority.pair.certificate, identity)
 
     def start(self) -> None:
@@ -141,16 +148,20 @@ class ControlPlane:
 
     def _apiserver(self, accounts: Path) -> list[str | Path]:
         authority = self.authority.pair.certificate
-        serving = self.authority.issue("apiserver", user="kube-apiserver", hosts=_NAMES)
+        hosts = (*_NAMES, self.address) if self.address else _NAMES
+        serving = self.authority.issue("apiserver", user="kube-apiserver", hosts=hosts)
         assert isinstance(self.access.identity, Pair)
         return [
             *(find("kube", "kube-apiserver"), f"--etcd-servers=http://127.0.0.1:{self.ports.etcd}"),
-            *(f"--secure-port={self.ports.apiserver}", "--bind-address=127.0.0.1"),
+            f"--secure-port={self.ports.apiserver}",
+            f"--bind-address={'0.0.0.0' if self.address else '127.0.0.1'}",
             *("--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"),
             *(f"--tls-cert-file={serving.certificate}", f"--tls-private-key-file={serving.key}"),
             *(f"--client-ca-file={authority}", f"--cert-dir={self.root / 'run'}"),
             f"--kubelet-client-certificate={self.access.identity.certificate}",
             f"--kubelet-client-key={self.access.identity.key}",
+            f"--kubelet-certificate-authority={authority}",
+            "--kubelet-preferred-address-types=InternalIP",
             *(f"--service-account-key-file={accounts}", f"--service-account-signing-key-file={accounts}"),
             "--service-account-issuer=https://kubernetes.default.svc",
             *("--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction"),
