@@ -128,7 +128,7 @@ def judge(gate: Gate, scores: Sequence[Score], models: Sequence[str] = ()) -> Ve
         more = [f"{len(failures) - _SHOWN} more"] if len(failures) > _SHOWN else []
         return Verdict(passed=False, reason=failures[0][0], message="; ".join([*shown, *more]) + ".")
     count = len(gate.criteria)
-    criteria = "the criterion holds" if count == 1 else f"all {count} criteria hold"
+    criteria = "the criterion holds" if count == 1 else f"each of the {count} criteria holds"
     return Verdict(passed=True, reason=GateReason.PASSED, message=f"{', '.join(judged)}: {criteria}.")
 
 
