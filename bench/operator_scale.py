@@ -11,6 +11,7 @@ its first Job arrives at another client's watch. Prints a table.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import statistics
@@ -26,6 +27,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from urllib3.exceptions import ProtocolError
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -86,12 +88,13 @@ class Watch(threading.Thread):
             "GET", f"{self._server}/apis/batch/v1/jobs?{query}", preload_content=False, timeout=3000
         )
         rest = b""
-        for chunk in answer.stream(1 << 16):
-            now = time.monotonic()
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                name = json.loads(line)["object"]["metadata"]["labels"][RUN_NAME]
-                self.seen.setdefault(name, now)
+        with contextlib.suppress(ProtocolError):  # the cluster has ended
+            for chunk in answer.stream(1 << 16):
+                now = time.monotonic()
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    name = json.loads(line)["object"]["metadata"]["labels"][RUN_NAME]
+                    self.seen.setdefault(name, now)
 
 
 def measure(runs: int) -> Result:
