@@ -105,6 +105,8 @@ _DISRUPTIONS: Final = {
     "DeletionByPodGC": (Verdict.NODE_LOST, "its node is gone"),
     "TerminationByKubelet": (Verdict.EVICTED, "its node was short of resources or shut down"),
 }
+_NEVER_RAN: Final = frozenset({"StartError", "ContainerCannotRun"})
+"""The container runtime's words for a command, a user or a device that is not there: exit code 128."""
 _NODE_REFUSALS: Final = ("OutOf", "NodeAffinity", "UnexpectedAdmissionError", "NodeShutdown", "Terminated")
 
 
@@ -201,6 +203,12 @@ def _by_exit(pod: PodView, said: TerminationMessage | None) -> End:
             f"{_where(pod)} used more memory than its limit and was killed.",
             "Raise spec.resources.memory, or lower train.batch.size or the workers of Prepare and Train.",
             said,
+        )
+    if container.ended_reason in _NEVER_RAN:
+        return End(
+            Verdict.NOT_STARTED,
+            f"{_where(pod)}: its container cannot be started: {container.message.strip()[-600:] or 'no reason given'}",
+            "Check the image and the user (runAsUser) of the runtime; the image must have the command asrtune.",
         )
     if container.ended_reason == "ContainerStatusUnknown":
         return End(Verdict.NODE_LOST, f"{_where(pod)} vanished with its node's kubelet.", said=said)

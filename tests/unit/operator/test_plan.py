@@ -162,3 +162,16 @@ def test_the_last_workload_stays_though_its_controller_has_not_noticed_its_end_y
     world.settle()
     assert world.status.phase is Phase.SUCCEEDED
     assert ("prepare", 1) in world.workloads, "its pods' logs would be gone"
+
+
+def test_a_container_that_cannot_start_fails_at_once():
+    world = World(run_of(runPolicy={"maxRetries": 5}))
+    world.settle()
+    world.end(
+        "prepare-1-0-1", 128, 'exec: "asrtune": executable file not found in $PATH', reason="StartError"
+    )
+    world.settle()
+    failed = condition(world, ConditionType.FAILED)
+    assert failed.reason == "NotStarted"
+    assert "executable file not found" in failed.message
+    assert "runAsUser" in failed.message
