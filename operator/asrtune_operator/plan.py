@@ -92,8 +92,10 @@ def _account_suspension(draft: Draft) -> None:
 
 
 def _judge_late(draft: Draft) -> None:
-    """The total deadline holds between attempts, too."""
-    if draft.failure is None and not draft.complete and draft.suspended_at is None and draft.running is None:
+    """The total deadline holds between attempts, too; one that lives is ended by `watching`, and counted then."""
+    record = draft.record_of(draft.current) if draft.current else None
+    between = record is None or record.finished_at is not None
+    if draft.failure is None and not draft.complete and draft.suspended_at is None and between:
         late = too_long(draft)
         if late is not None:
             draft.failure = late

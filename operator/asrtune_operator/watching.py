@@ -47,7 +47,7 @@ def watch(draft: Draft, unit: Unit, record: AttemptStatus) -> Decision | None:
     draft.replace_record(record, changed)
     if not whole:
         draft.wait = draft.observed.wait or Wait(WaitReason.CREATED, "The pods are being made.")
-        return too_late(draft, changed.created_at, draft.wait)
+        return too_late(draft, changed.created_at, draft.wait) or too_long(draft)
     _runs(draft, unit, changed)
     return too_long(draft) or _stalled(draft, unit, changed)
 

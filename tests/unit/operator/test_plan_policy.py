@@ -79,6 +79,29 @@ def test_the_deadline_does_not_count_suspended_time():
     assert condition(world, ConditionType.FAILED).reason == "DeadlineExceeded"
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_the_deadline_closes_the_attempt_that_it_ends(again):
+    """Also one that waits for its pods, as after a preemption."""
+    world = at_train(runPolicy={"deadlineSeconds": 500})
+    if again:
+        for name in [name for name, pod in world.pods.items() if pod.stage == "train"]:
+            world.end(name, 75)
+        world.settle()
+        world.wait(60)
+        world.settle()
+        assert world.created[-1] == ("train", 2)
+    world.wait(500)
+    world.settle()
+    for name in [name for name, pod in world.pods.items() if pod.deleting]:
+        world.vanish(name)
+    world.settle()
+    assert world.status.phase is Phase.FAILED
+    (*_, last) = world.status.attempts
+    assert (last.attempt, last.verdict) == (1 + again, "DeadlineExceeded")
+    assert last.finished_at is not None
+    assert [one.state for one in world.status.stages if one.name == "train"] == ["Failed"]
+
+
 @pytest.mark.parametrize(
     ("reason", "verdict"),
     [
