@@ -9,28 +9,10 @@ import pytest
 import torch
 
 from asrtune_trainer.storage import S3Settings, open_storage
+from tools.on_s3 import put_on_s3
 from tools.project import make_project
 
 pytestmark = pytest.mark.s3
-
-
-def put_on_s3(project, server, bucket):
-    """Move everything that the project reads to the bucket, and its output too."""
-    client = server.client()
-    for path in project.root.rglob("*"):
-        if path.is_file() and path.name != "finetune.yaml":
-            client.upload_file(str(path), bucket, path.relative_to(project.root).as_posix())
-    for name in ("base", "audio"):
-        shutil.rmtree(project.root / name)
-    spec = project.spec
-    spec["model"] = {"uri": f"s3://{bucket}/base"}
-    for source in (*spec["data"]["train"], *spec["data"]["validation"], *spec["data"]["test"]):
-        (project.root / source["uri"]).unlink()
-        source["uri"] = f"s3://{bucket}/{source['uri']}"
-    spec["output"] = {"uri": f"s3://{bucket}/runs/one"}
-    spec["storage"] = {"endpoint": server.endpoint, "region": "us-east-1"}
-    project.write()
-    return {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
 
 
 def keys_of(server, bucket):

@@ -212,6 +212,16 @@ def test_the_others_hear_what_ailed_one(cluster, broken):
         assert f"node {broken} of the gang failed: a.wav: the audio is gone." in error.message
 
 
+def test_a_node_that_fails_before_node_0_is_there_tells_it(cluster):
+    gang = cluster(2)
+    cause = DataInvalidError("the audio is gone.")
+    broken = gang.start(1, raising(cause))
+    time.sleep(1)
+    leader = gang.start(0, gang.meet(0))
+    assert failure(broken) is cause
+    assert failure(leader).reason == "PeerFailed"
+
+
 def test_a_broken_connection_waits_for_its_cause(cluster):
     gang = cluster(2)
     broken = InterruptedRunError("Connection closed by peer", reason=PEER_LOST)

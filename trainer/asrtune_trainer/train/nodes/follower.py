@@ -10,7 +10,7 @@ from typing import Final
 from asrtune_api.errors import StorageUnavailableError
 from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.train.nodes.line import Line, Word
-from asrtune_trainer.train.nodes.peers import POLL_SECONDS, Finished, Meeting, Peers, Report
+from asrtune_trainer.train.nodes.peers import NEWS_SECONDS, POLL_SECONDS, Finished, Meeting, Peers, Report
 
 _CALL_SECONDS: Final = 5.0
 """For one try to connect."""
@@ -131,6 +131,10 @@ class Follower(Peers):
             self._line.say(word)
 
     def _leave(self, word: Word) -> None:
+        if word.kind == "failed" and not self._stop:
+            # Node 0 must hear of it, even if it has not answered yet: it would wait for this node.
+            with self._news:
+                self._news.wait_for(lambda: self._line is not None or self._given_up, NEWS_SECONDS)
         self._leaving = True
         self._thread.join(_CALL_SECONDS + POLL_SECONDS)
         self._say(word)
