@@ -46,6 +46,9 @@ cgroups() { # HIERARCHY NODE
       if [ -f "$1/tasks" ] && [ -f "$1/$name" ]; then cat "$1/$name" >"$1/$directory/$name"; fi
     done
   done
+  # Whole nodes, that are not to count as one process of this machine's many.
+  [ ! -f "$1/$group/cpu.shares" ] || echo 8192 >"$1/$group/cpu.shares"
+  [ ! -f "$1/$group/cpu.weight" ] || echo 800 >"$1/$group/cpu.weight"
 }
 
 # Inside the new mount namespace: what the kubelet and containerd write below /var and /run is the node's own.

@@ -1,0 +1,49 @@
+"""A cluster with two real nodes, and the operator as a process beside it, one for the whole session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.cluster import Cluster
+from cluster.control_plane import ControlPlane
+from cluster.nodes import HOST, Nodes
+from cluster.operator import Operator
+from tools.on_nodes import Workplace, runtime
+
+
+@pytest.fixture(scope="session")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Nodes]]:
+    """Control plane, two nodes with two fake GPUs each, our CRDs (about 10 s)."""
+    plane = ControlPlane(tmp_path_factory.mktemp("cluster"), HOST)
+    found = Nodes(plane)
+    try:
+        plane.start()
+        found.start(2, gpus=2)
+        cluster = Cluster(plane)
+        cluster.install_crds()
+        cluster.api.apply(runtime())
+        yield cluster, found
+    finally:
+        found.close()
+        plane.close()
+
+
+@pytest.fixture(scope="session")
+def operator(nodes: tuple[Cluster, Nodes]) -> Operator:
+    """With the rights that are shipped."""
+    found = Operator(nodes[0], options=["--progress-seconds", "1", "--status-seconds", "2"])
+    found.start()
+    return found
+
+
+@pytest.fixture(scope="session")
+def workplace(
+    nodes: tuple[Cluster, Nodes], operator: Operator, tmp_path_factory: pytest.TempPathFactory
+) -> Workplace:
+    """A namespace with a tiny project."""
+    assert operator.leading
+    directory: Path = tmp_path_factory.mktemp("project")
+    return Workplace(nodes[0], directory)

@@ -1,0 +1,175 @@
+"""With nothing fake but GPUs: real API server, operator, kubelets, containers, and training."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from cluster.client import Json
+from cluster.cluster import Cluster
+from cluster.nodes import Nodes
+from cluster.waiting import wait_for
+from tools.on_nodes import RealRun, Workplace
+from tools.project import Project
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+SLOW = 600.0
+"""Seconds for a whole chain: each of its processes loads PyTorch, on a machine that may have two cores."""
+STAGES = ("prepare", "train", "average", "evaluate", "export", "publish")
+
+
+def longer(project: Project) -> None:
+    """Training that can be disturbed: 48 steps."""
+    project.stage("train").update(epochs=16)
+
+
+def training_alone(project: Project) -> None:
+    longer(project)
+    del project.spec["stages"][2:]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(workplace: Workplace) -> tuple[RealRun, dict[str, float], str]:
+    """A finished run of the whole chain; when what was seen, in seconds; `kubectl asrtune status` while it trained."""
+    run = workplace.run("demo", longer)
+    started = time.monotonic()
+    seconds = {}
+    run.apply()
+    run.wait(lambda _: any(pod["status"]["phase"] == "Running" for pod in run.pods()), "the first pod")
+    seconds["first pod"] = time.monotonic() - started
+    run.wait_for_step(1)
+    seconds["first step"] = time.monotonic() - started
+    screen = run.plugin("status")
+    run.wait_phase("Succeeded", SLOW)
+    seconds["Complete"] = time.monotonic() - started
+    print("from kubectl apply:", {what: round(value, 1) for what, value in seconds.items()})
+    return run, seconds, screen
+
+
+def test_wrong_data_fail_at_once_with_the_lines_words(workplace: Workplace) -> None:
+    data = workplace.project.spec["data"] | {"train": [{"name": "broken", "uri": "broken.jsonl"}]}
+    changed = workplace.run("broken", lambda project: project.spec.update(data=data))
+    changed.apply()
+    status = changed.wait_phase("Failed")
+    failed = changed.condition("Failed")
+    assert failed["reason"] == "DataInvalid"
+    assert "broken.jsonl" in failed["message"], failed
+    assert [one["verdict"] for one in status["attempts"]] == ["DataInvalid"]
+    (pod,) = changed.pods()
+    assert pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 65
+    assert "broken.jsonl" in changed.plugin("why")
+
+
+def test_from_apply_to_a_model_with_its_cer(undisturbed: tuple[RealRun, dict[str, float], str]) -> None:
+    run, _, screen = undisturbed
+    status = run.status()
+    assert [(one["name"], one["state"], one["attempts"]) for one in status["stages"]] == [
+        (name, "Succeeded", 1) for name in STAGES
+    ]
+    assert run.condition("Complete")["status"] == "True"
+    columns = printed(run)
+    assert columns["PHASE"] == "Succeeded"
+    assert float(columns["CER"]) == float(status["bestCer"]["percent"])
+    assert {one["set"] for one in status["results"]} == {"tones-test"}
+    assert (run.output / "model/configuration.json").is_file()
+    assert (run.output / "report/index.html").is_file()
+    assert status["artifacts"]["model"].endswith("/runs/demo/model")
+    gang = run.pods("train")
+    assert {pod["spec"]["nodeName"] for pod in gang} <= {"node1", "node2"}
+    assert len(gang) == 2
+    assert "train" in screen
+    assert "step" in screen
+
+
+def printed(run: RealRun) -> dict[str, str]:
+    """What `kubectl get asrfinetune` prints, by column."""
+    kubectl = run.place.cluster.plane.kubectl
+    header, row = kubectl("get", "asrfinetune", run.name, "-n", run.place.namespace).splitlines()
+    begins = [header.index(word) for word in header.split()]
+    ends = [*begins[1:], None]
+    return {header[a:b].strip(): row[a:b].strip() for a, b in zip(begins, ends, strict=True)}
+
+
+def test_the_plugin_shows_what_all_ranks_printed(
+    undisturbed: tuple[RealRun, dict[str, float], str],
+) -> None:
+    run = undisturbed[0]
+    lines = run.plugin("logs", "--stage", "train").splitlines()
+    assert any(line.startswith("rank 0 |") and "step 48/48" in line for line in lines)
+    assert any(line.startswith("rank 1 |") for line in lines)
+
+
+def test_suspended_resumed_and_killed_it_ends_with_the_same_weights(
+    nodes: tuple[Cluster, Nodes],
+    workplace: Workplace,
+    undisturbed: tuple[RealRun, dict[str, float], str],
+) -> None:
+    run = workplace.run("disturbed", training_alone)
+    run.apply()
+    run.wait_for_step(3)
+    asked = time.monotonic()
+    run.suspend(suspended=True)
+    run.wait(lambda status: status["phase"] == "Suspended" and not run.pods("train"), "the end of the pods")
+    saved = run.checkpoints()[-1]
+    print(f"suspend -> pods gone {time.monotonic() - asked:.1f} s, checkpoint of step {saved}")
+    assert run.attempts("train")[-1]["verdict"] == "Suspended"
+
+    asked = time.monotonic()
+    run.suspend(suspended=False)
+    run.wait(lambda _: len(running(run)) == 2, "the gang")
+    print(f"resume -> gang running {time.monotonic() - asked:.1f} s", end="")
+    run.wait_for_step(saved + 1)
+    print(f", -> step after the checkpoint {time.monotonic() - asked:.1f} s")
+    assert [one["attempt"] for one in run.attempts("train")] == [1, 2]
+    assert f"goes on after step {saved}" in run.plugin("logs", "--stage", "train", "--attempt", "2")
+
+    (victim,) = (pid for pid in nodes[1].processes_of("--node-rank=1") if "asrtune execute" in words(pid))
+    os.kill(victim, signal.SIGKILL)
+    run.wait_phase("Succeeded", SLOW)
+    attempts = run.attempts("train")
+    assert [one["attempt"] for one in attempts] == [1, 2, 3]
+    assert attempts[2]["verdict"] == "Succeeded"
+    print("killed:", attempts[1]["verdict"], attempts[1]["message"])
+    same(run.trained(), undisturbed[0].trained())
+
+
+def words(pid: int) -> str:
+    with open(f"/proc/{pid}/cmdline", "rb") as line:  # noqa: PTH123 (shorter)
+        return line.read().replace(b"\0", b" ").decode()
+
+
+def running(run: RealRun) -> list[Json]:
+    return [pod for pod in run.pods("train") if pod["status"]["phase"] == "Running"]
+
+
+def same(one: Any, other: Any) -> None:
+    """Losses of all steps and weights, bit by bit."""
+    assert one[0] == other[0]
+    assert one[1].keys() == other[1].keys()
+    assert all(torch.equal(one[1][name], other[1][name]) for name in one[1])
+
+
+def test_deleted_while_it_trains_it_saves_and_leaves_nothing(
+    nodes: tuple[Cluster, Nodes], workplace: Workplace
+) -> None:
+    run = workplace.run("deleted", training_alone)
+    run.apply()
+    status = run.wait_for_step(3)
+    asked = time.monotonic()
+    run.delete()
+    for kind in ("pods", "jobs", "services", "configmaps"):
+        wait_for(
+            lambda kind=kind: (
+                not workplace.cluster.api.list(kind, workplace.namespace, labels="asrtune.dev/run=deleted")
+            ),
+            what=f"the end of the {kind}",
+            timeout=120,
+        )
+    print(f"delete -> everything gone {time.monotonic() - asked:.1f} s")
+    assert run.checkpoints()[-1] >= status["progress"]["step"]
+    assert not nodes[1].processes_of("runs/deleted")
