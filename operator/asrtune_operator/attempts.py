@@ -74,16 +74,17 @@ def _follow(draft: Draft, unit: Unit, record: AttemptStatus) -> AttemptStatus:
             else "its workload was suspended"
         )
         return close(draft, unit, record, Verdict.PREEMPTED, f"The queue took the quota back: {why}.")
-    end = gang_end(workload, pods, draft.observed.lost_nodes, size=unit.nodes)
+    gone = [pod for pod in draft.observed.gone if (pod.stage, pod.attempt) == (unit.key, record.attempt)]
+    end = gang_end(workload, pods, draft.observed.lost_nodes, size=unit.nodes, gone=gone)
     if end is not None and end.verdict is Verdict.SUCCEEDED:
         return close(draft, unit, record, end.verdict, end.message, said=end.said)
     if end is not None and (record.verdict is None or end.verdict.telling < Verdict(record.verdict).telling):
         text = f"{end.message} {end.remedy}".strip()
         record = _judged(draft, record, end.verdict, text)
-    gone = workload is None and not alive
-    if record.verdict is None and gone and draft.now - record.created_at >= SETTLING:
+    vanished = workload is None and not alive
+    if record.verdict is None and vanished and draft.now - record.created_at >= SETTLING:
         record = _judged(draft, record, Verdict.DELETED, "Somebody deleted the workload or its pods.")
-    if record.verdict is None and gone:
+    if record.verdict is None and vanished:
         draft.wait = Wait(WaitReason.CREATED, "The pods are being made.")
         draft.look_again(record.created_at + SETTLING)
         return record

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from asrtune_api.progress import ProgressDocument
-
 from asrtune_api.policy import Backend
+from asrtune_api.progress import ProgressDocument
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +189,8 @@ class Observed:
 
     workloads: Sequence[WorkloadView] = ()
     pods: Sequence[PodView] = ()
+    gone: Sequence[PodView] = ()
+    """Pods of the newest attempt that were deleted, as they were last: some controllers delete what has failed."""
     progress: ProgressView | None = None
     lost_nodes: frozenset[str] = frozenset()
     """Nodes that are gone or unreachable: nothing that ran there is heard of any more."""

@@ -145,6 +145,7 @@ class Reconciler:
         return Observed(
             workloads=workloads,
             pods=pods,
+            gone=store.gone(run.uid),
             progress=memory.progress,
             lost_nodes=await self._parts.nodes.lost(pods),
             wait=wait,

@@ -39,6 +39,7 @@ class Store:
         self._evaluations: defaultdict[str, set[str]] = defaultdict(set)
         self._runtimes: dict[tuple[str, str], RuntimeObject] = {}
         self._children: defaultdict[str, dict[str, Child]] = defaultdict(dict)
+        self._gone: defaultdict[str, dict[str, Child]] = defaultdict(dict)
         self._by_label: defaultdict[tuple[str, str, str], dict[str, Child]] = defaultdict(dict)
 
     def clock(self) -> int:
@@ -113,6 +114,10 @@ class Store:
         """A run's pods, the oldest first."""
         return sorted(self._views(uid, PodView), key=lambda view: (view.created, view.name))
 
+    def gone(self, uid: str) -> list[PodView]:
+        """Deleted pods of a run's newest attempt, as they were last."""
+        return [one.view for one in self._gone.get(uid, {}).values() if isinstance(one.view, PodView)]
+
     def has_children(self, uid: str) -> bool:
         """Whether a run has workloads or pods."""
         return uid in self._children
@@ -153,6 +158,7 @@ class Store:
     def _unindex(self, kept: Kept) -> AbstractSet[str]:
         if isinstance(kept, RunObject):
             self._runs.pop(kept.uid, None)
+            self._gone.pop(kept.uid, None)
             if self._named.get(_name(kept)) == kept.uid:
                 del self._named[_name(kept)]
             self._evaluations[kept.identity.namespace].discard(kept.uid)
@@ -160,9 +166,26 @@ class Store:
         if isinstance(kept, RuntimeObject):
             self._runtimes.pop((kept.namespace, kept.name), None)
             return self._users(kept)
+        self._keep_last_words(kept)
         _remove(self._children, kept.run_uid, kept.uid)
         _remove(self._by_label, _label(kept), kept.uid)
         return {kept.run_uid, *self._namesakes(kept)}
+
+    def _keep_last_words(self, kept: Child) -> None:
+        """Of a pod that has ended; an older attempt's are forgotten, so that they never grow beyond a gang."""
+        run = self._runs.get(kept.run_uid)
+        if run is None or run.identity.namespace != kept.namespace or not isinstance(kept.view, PodView):
+            return
+        if not kept.view.ended:
+            return
+        attempt = kept.view.stage, kept.view.attempt
+        before = self._gone.get(kept.run_uid, {})
+        same = {
+            uid: one
+            for uid, one in before.items()
+            if isinstance(one.view, PodView) and (one.view.stage, one.view.attempt) == attempt
+        }
+        self._gone[kept.run_uid] = same | {kept.uid: kept}
 
     def _neighbours(self, run: RunObject) -> AbstractSet[str]:
         """Evaluations that may wait for this finetune."""

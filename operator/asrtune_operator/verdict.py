@@ -128,7 +128,12 @@ class End:
 
 
 def gang_end(
-    workload: WorkloadView | None, pods: Sequence[PodView], lost_nodes: Collection[str], *, size: int
+    workload: WorkloadView | None,
+    pods: Sequence[PodView],
+    lost_nodes: Collection[str],
+    *,
+    size: int,
+    gone: Sequence[PodView] = (),
 ) -> End | None:
     """How a gang ended, or None while it lives.
 
@@ -139,6 +144,8 @@ def gang_end(
         pods: those of this attempt that are still there.
         lost_nodes: nodes that are not heard of any more.
         size: pods that the gang has when it is whole.
+        gone: pods of this attempt that were deleted, as they were last: where none that is there says why the
+            workload failed, one of them may.
     """
     ends = [end for pod in pods if (end := pod_end(pod, lost_nodes)) is not None]
     bad = [end for end in ends if end.verdict is not Verdict.SUCCEEDED]
@@ -149,7 +156,10 @@ def gang_end(
         return min(ends, key=_rank_first, default=End(Verdict.SUCCEEDED, "The stage is done."))
     if workload is not None and outcome is Outcome.FAILED:
         detail = f"{workload.reason}: {workload.message}".strip(": ") or "it does not say why"
-        return End(Verdict.INTERNAL_ERROR, f"{workload.backend} {workload.name} failed: {detail}.")
+        end = End(Verdict.INTERNAL_ERROR, f"{workload.backend} {workload.name} failed: {detail}.")
+        told = [one for pod in gone if (one := pod_end(pod, lost_nodes)) is not None]
+        # Those that were asked to stop because it failed tell less, those that succeeded nothing.
+        return min([end, *told], key=lambda one: one.verdict.telling)
     return None
 
 

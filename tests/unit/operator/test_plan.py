@@ -75,6 +75,21 @@ def test_preemption_costs_no_retry_and_recreates_the_whole_gang():
     assert {one.verdict for one in world.status.attempts if one.stage == "train"} == {"Preempted", None}
 
 
+def test_a_preempted_pod_that_is_gone_before_it_was_looked_at_is_the_cause():
+    """Without a finalizer, as a PyTorchJob's, it is gone as soon as it has ended."""
+    world = at_train(runPolicy={"maxRetries": 0})
+    victim, other = (name for name, pod in world.pods.items() if pod.stage == "train")
+    world.end(victim, 75, disruption="PreemptionByScheduler")
+    seen, gone = world.observed, world.pods.pop(victim)
+    world.observed = lambda: replace(seen(), gone=(gone,))
+    world.end(other, 75)
+    world.pods.pop(other)
+    world.settle()
+    record = next(one for one in world.status.attempts if one.stage == "train")
+    assert record.verdict == "Preempted"
+    assert world.status.phase is not Phase.FAILED
+
+
 def test_the_most_telling_end_of_a_gang_is_the_cause():
     world = at_train()
     world.end("train-1-0-2", 75, words(EndClass.INTERRUPTED, "a peer is gone."))

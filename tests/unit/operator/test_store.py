@@ -39,6 +39,18 @@ def test_children_are_filed_by_their_run() -> None:
     assert store.drop(PODS, "pod-1") == set()
 
 
+def test_the_last_words_of_deleted_pods_are_kept_until_their_run_is_gone() -> None:
+    store = Store()
+    store.put(FINETUNES, run())
+    for uid, phase in (("pod-1", "Running"), ("pod-2", "Failed")):
+        store.put(PODS, keep(PODS, pod("run-1", uid=uid, phase=phase)))
+        store.drop(PODS, uid)
+    assert [(one.uid, one.phase) for one in store.gone("run-1")] == [("pod-2", "Failed")]
+    assert store.pods("run-1") == []
+    store.drop(FINETUNES, "run-1")
+    assert store.gone("run-1") == []
+
+
 def test_a_pod_with_a_runs_label_in_another_namespace_is_none_of_its() -> None:
     store = Store()
     store.put(FINETUNES, run())
