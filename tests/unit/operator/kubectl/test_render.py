@@ -92,7 +92,7 @@ def test_an_evaluation_as_json(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     items = json.loads(result.stdout)["items"]
     assert [one["kind"] for one in items] == ["ConfigMap", "Job", "Job"]
-    assert items[-1]["metadata"]["name"] == "weekly-eval-evaluate-1"
+    assert items[-1]["metadata"]["name"] == "weekly-evaluate-ff1175-1"
 
 
 @pytest.mark.parametrize(
