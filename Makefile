@@ -39,6 +39,12 @@ test-trainer: .venv/.ready ## the tests with PyTorch, FunASR and a real S3 serve
 test-operator: .venv/.ready cluster ## the tests on a real API server with the real controllers
 	$(PYTEST) -m "not soak and not gpu" $(ARGS) tests/operator
 
+.PHONY: e2e
+e2e: .venv/.ready ## a finetune with real pods on two real nodes, made on this machine (Linux; needs root)
+	@[ "$$(id -u)" = 0 ] || { echo "make e2e needs root: its nodes have namespaces, mounts and cgroups of their own" >&2; exit 77; }
+	tests/cluster/build.sh etcd kube node containerd coredns distribution
+	$(PYTEST) -s -m e2e $(ARGS) tests/e2e
+
 .PHONY: cluster
 cluster: ## build the parts of Kubernetes that test-operator needs (once, 15 min)
 	tests/cluster/build.sh

@@ -62,7 +62,7 @@ def test_wrong_data_fail_at_once_with_the_lines_words(workplace: Workplace) -> N
     assert [one["verdict"] for one in status["attempts"]] == ["DataInvalid"]
     (pod,) = changed.pods()
     assert pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 65
-    assert "broken.jsonl" in changed.plugin("why")
+    assert "broken.jsonl" in changed.plugin("why", code=2)
 
 
 def test_from_apply_to_a_model_with_its_cer(undisturbed: tuple[RealRun, dict[str, float], str]) -> None:

@@ -161,13 +161,13 @@ class RealRun:
         labels = f"asrtune.dev/run={self.name}" + (f",asrtune.dev/stage={stage}" if stage else "")
         return self.place.cluster.api.list("pods", self.place.namespace, labels=labels)
 
-    def plugin(self, *arguments: str) -> str:
-        """What `kubectl asrtune` says about the run."""
+    def plugin(self, *arguments: str, code: int = 0) -> str:
+        """What `kubectl asrtune` says about the run, ending with this code."""
         command, *rest = arguments
         kubectl = [find("kube", "kubectl"), "asrtune", command, self.name, "-n", self.place.namespace, *rest]
         process = Plugin(self.place.cluster.kubeconfig).start(*kubectl)
         out, err = process.communicate(timeout=120)
-        assert process.returncode == 0, f"{process.returncode}\n{out}\n{err}"
+        assert process.returncode == code, f"{process.returncode}\n{out}\n{err}"
         return out
 
     def suspend(self, *, suspended: bool) -> None:
@@ -191,9 +191,9 @@ class RealRun:
     def trained(self) -> tuple[list[float], dict[str, torch.Tensor]]:
         """Losses of all steps, and the best checkpoint's weights."""
         stage = self.output / "stages/train"
-        lines = map(json.loads, (self.output / "log.jsonl").read_text().splitlines())
-        losses = {line["step"]: line["loss"] for line in lines if line["event"] == "TrainStep"}
         manifest = json.loads((stage / "manifest.json").read_text())
+        lines = map(json.loads, (stage / manifest["outputs"]["history"]).read_text().splitlines())
+        losses = {line["step"]: line["loss"] for line in lines if line["event"] == "TrainStep"}
         weights = torch.load(stage / manifest["outputs"]["model"], weights_only=True)
         return [losses[step] for step in sorted(losses)], weights
 
