@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from cluster.binaries import find
 from cluster.control_plane import ControlPlane
@@ -16,6 +16,7 @@ from cluster.image import IMAGE, write_image
 HOST: Final = "10.250.0.1"
 """The machine itself as nodes and pods see it."""
 _SCRIPT: Final = Path(__file__).with_name("nodes.sh")
+_CGROUPS: Final = Path("/sys/fs/cgroup")
 _LOCK: Final = Path("/run/asrtune-nodes.lock")
 GPU: Final = "nvidia.com/gpu"
 
@@ -30,7 +31,7 @@ class Nodes:
     def __init__(self, plane: ControlPlane) -> None:
         self._plane = plane
         self._root = plane.root / "nodes"
-        self._lock: Any = None
+        self._lock: TextIO | None = None
 
     def start(self, count: int, *, gpus: int = 0) -> None:
         """Returns when all are Ready (about 5 s).
@@ -43,11 +44,13 @@ class Nodes:
             AssertionError: not root, or somebody else's nodes run on this machine.
         """
         assert os.geteuid() == 0, "real nodes need root: namespaces, mounts and cgroups of their own"
-        self._lock = _LOCK.open("w")
+        lock = _LOCK.open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            lock.close()
             raise AssertionError("another test's real nodes run on this machine: only one set can") from None
+        self._lock = lock  # nobody else's nodes are ever taken back
         _shell("remove")  # what a test left that was killed
         _shell("network")
         self._start_dns()
@@ -66,29 +69,18 @@ class Nodes:
         """Ends everything that runs on the nodes, and takes them back."""
         if self._lock is None:
             return
-        for kind in ("fakegpu", "kubelet"):  # the kubelets first: they would start containers again
-            for process in self._plane.processes:
-                if process.name.startswith(f"{kind}-node"):
-                    process.kill()
+        for process in self._plane.processes:
+            if process.name.startswith("kubelet-"):  # would start containers again
+                process.kill()
         _shell("remove")
         self._lock.close()
 
-    def containers(self) -> list[str]:
-        """Of all nodes, those of sandboxes included: ids."""
-        return [
-            line
-            for number in self._numbers()
-            for line in self._ctr(number, "containers", "list", "-q").stdout.split()
-        ]
-
     def processes_of(self, words: str) -> list[int]:
         """Process ids, on this machine, of the containers' processes with these words in their command line."""
-        files = Path("/sys/fs/cgroup/pids/kube-cluster").rglob("cgroup.procs")
+        homes = (_CGROUPS / "pids/kube-cluster", _CGROUPS / "kube-cluster")  # of v1, and of v2
+        files = (file for home in homes for file in home.rglob("cgroup.procs"))
         every = (int(pid) for file in files for pid in file.read_text().split())
         return sorted(pid for pid in every if words in _command_line(pid))
-
-    def _numbers(self) -> range:
-        return range(1, 1 + len(list(self._root.glob("node*"))))
 
     def _home(self, number: int) -> Path:
         return self._root / f"node{number}"

@@ -24,8 +24,8 @@ STAGES = ("prepare", "train", "average", "evaluate", "export", "publish")
 
 
 def longer(project: Project) -> None:
-    """Training that can be disturbed: 48 steps."""
-    project.stage("train").update(epochs=16)
+    """Training that can be disturbed: 180 steps."""
+    project.stage("train").update(epochs=60)
 
 
 def training_alone(project: Project) -> None:
@@ -100,7 +100,7 @@ def test_the_plugin_shows_what_all_ranks_printed(
 ) -> None:
     run = undisturbed[0]
     lines = run.plugin("logs", "--stage", "train").splitlines()
-    assert any(line.startswith("rank 0 |") and "step 48/48" in line for line in lines)
+    assert any(line.startswith("rank 0 |") and "step 180/180" in line for line in lines)
     assert any(line.startswith("rank 1 |") for line in lines)
 
 
@@ -162,14 +162,17 @@ def test_deleted_while_it_trains_it_saves_and_leaves_nothing(
     status = run.wait_for_step(3)
     asked = time.monotonic()
     run.delete()
-    for kind in ("pods", "jobs", "services", "configmaps"):
-        wait_for(
-            lambda kind=kind: (
-                not workplace.cluster.api.list(kind, workplace.namespace, labels="asrtune.dev/run=deleted")
-            ),
-            what=f"the end of the {kind}",
-            timeout=120,
-        )
+    wait_for(lambda: not left(run), what="the end of all that it had", timeout=120, state=lambda: left(run))
     print(f"delete -> everything gone {time.monotonic() - asked:.1f} s")
     assert run.checkpoints()[-1] >= status["progress"]["step"]
     assert not nodes[1].processes_of("runs/deleted")
+
+
+def left(run: RealRun) -> list[str]:
+    """What the cluster still has of a run."""
+    place = run.place
+    kinds = ("pods", "jobs", "services", "configmaps")
+    found = [
+        place.cluster.api.list(kind, place.namespace, labels=f"asrtune.dev/run={run.name}") for kind in kinds
+    ]
+    return [one["metadata"]["name"] for of_kind in found for one in of_kind]

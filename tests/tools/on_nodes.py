@@ -164,8 +164,9 @@ class RealRun:
     def plugin(self, *arguments: str, code: int = 0) -> str:
         """What `kubectl asrtune` says about the run, ending with this code."""
         command, *rest = arguments
-        kubectl = [find("kube", "kubectl"), "asrtune", command, self.name, "-n", self.place.namespace, *rest]
-        process = Plugin(self.place.cluster.kubeconfig).start(*kubectl)
+        start = Plugin(self.place.cluster.kubeconfig).start
+        kubectl = find("kube", "kubectl")
+        process = start(kubectl, "asrtune", command, self.name, "-n", self.place.namespace, *rest)
         out, err = process.communicate(timeout=120)
         assert process.returncode == code, f"{process.returncode}\n{out}\n{err}"
         return out
