@@ -103,7 +103,7 @@ class VolumeClaim(ApiModel):
 
     name: Name
     """Name of the volume, unique in its list."""
-    claim: Annotated[str, Field(min_length=1, max_length=253)]
+    claim: Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")]
     """Name of the PersistentVolumeClaim."""
     mount_path: MountPath
     """Where it is mounted; the run's file:// URIs lead there."""
