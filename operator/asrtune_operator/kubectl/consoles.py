@@ -6,8 +6,8 @@ from typing import Final
 
 from rich.console import Console
 
-WIDE: Final = 160
-"""Columns of what is no terminal."""
+WIDE: Final = 400
+"""Columns of what is no terminal: nothing is folded there."""
 
 
 def answers() -> Console:

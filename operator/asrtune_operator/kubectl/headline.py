@@ -9,6 +9,7 @@ from typing import Final
 from asrtune_api.status import ConditionType, Phase
 from asrtune_operator.kubectl.runs import RunView
 from asrtune_operator.kubectl.words import ago, between
+from asrtune_operator.verdict import Fault, Verdict
 
 _PATIENCE_SECONDS: Final = 60
 STYLES: Final = {
@@ -96,11 +97,11 @@ def _failed(view: RunView, now: datetime) -> tuple[str, str, str]:
     word = "Failed" + (f" {ago(end, now)}" if end else "")
     if found is None:
         return word, "", ""
-    return (
-        word,
-        found.reason,
-        f"{found.message} `kubectl asrtune retry {view.ref}` goes on from what is done.",
-    )
+    if found.reason == Verdict.SPEC_INVALID:
+        return word, found.reason, f"{found.message} It starts again when a corrected manifest is applied."
+    mended = found.reason in set(Verdict) and Verdict(found.reason).fault is Fault.USER
+    again = f"`kubectl asrtune retry {view.ref}` goes on from what is done."
+    return word, found.reason, f"{found.message} {'Once that is mended, ' if mended else ''}{again}"
 
 
 def _notes(view: RunView) -> list[str]:

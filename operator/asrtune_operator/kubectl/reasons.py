@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -79,8 +79,8 @@ def why_of(view: RunView, pods: Sequence[Json], events: Sequence[Json], now: dat
         word=head.word,
         reason=head.reason,
         text=head.text,
-        pods=[line for pod in pods[:_PODS] for line in _pod(pod_view(pod))],
-        events=[_event(one, now) for one in sorted(events, key=_when)[-_EVENTS:]],
+        pods=_pods([pod_view(pod) for pod in pods]),
+        events=[_event(one, now) for one in _last(events)],
     )
 
 
@@ -90,11 +90,26 @@ def _answer(phase: Phase | None) -> Answer:
     return Answer.FINE if phase in {Phase.RUNNING, Phase.SUCCEEDED} else Answer.WAITS
 
 
-def _pod(pod: PodView) -> Iterator[str]:
-    """Nothing of a pod that runs or is done."""
-    container, where = pod.container, f"{pod.name}{f' on {pod.node}' if pod.node else ''}"
-    if pod.running or pod.phase == "Succeeded":
-        return
+def _pods(pods: Sequence[PodView]) -> list[str]:
+    """The pods of a gang mostly say the same: once for all."""
+    said: dict[str, list[str]] = {}
+    for pod in pods:
+        if not pod.running and pod.phase != "Succeeded":
+            where = f"{pod.name} on {pod.node}" if pod.node else pod.name
+            said.setdefault(_state(pod), []).append(where)
+    return [
+        f"{', '.join(names[:_PODS])}{' ...' if names[_PODS:] else ''}: {text}" for text, names in said.items()
+    ]
+
+
+def _last(events: Sequence[Json]) -> Sequence[Json]:
+    """The last ones, each reason and message once."""
+    newest = {(one.get("reason"), one.get("message")): one for one in sorted(events, key=_when)}
+    return sorted(newest.values(), key=_when)[-_EVENTS:]
+
+
+def _state(pod: PodView) -> str:
+    container = pod.container
     said = [
         f"{one.reason}: {one.message}".strip(": ")
         for kind, one in pod.conditions.items()
@@ -110,7 +125,7 @@ def _pod(pod: PodView) -> Iterator[str]:
         said.append(f"ended with exit code {container.exit_code} ({container.ended_reason})")
     if pod.reason:
         said.append(f"{pod.reason}: {pod.message}".strip(": "))
-    yield f"{where}: {pod.phase}" + (f". {'. '.join(said)}" if said else "")
+    return f"{pod.phase}. {'. '.join(said)}" if said else pod.phase
 
 
 def _event(one: Json, now: datetime) -> str:

@@ -80,7 +80,7 @@ def _explain(rendered: Rendered) -> None:
     platform = f"{runtime.kind} {runtime.name}" if runtime is not None else "no runtime"
     queue = f", queue {run.queue}: made suspended, until Kueue admits it" if run.queue else ""
     title = f"{run.identity.kind} {run.identity.namespace}/{run.identity.name}"
-    console.print(Text(f"{title}: {platform}, image {run.image}{queue}. Its uid will stand for {NO_UID}."))
+    console.print(Text(f"{title}: {platform}, image {run.image}{queue}. {NO_UID} stands for its uid."))
     made = table("STAGES", "PODS", "GPUS EACH", "BY", "WHY", right=("PODS", "GPUS EACH"))
     for one in rendered.attempts:
         unit = one.unit

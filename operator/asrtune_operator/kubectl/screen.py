@@ -65,7 +65,7 @@ def _head(view: RunView, now: datetime) -> RenderableType:
         *([("   " + head.reason, head.style)] if head.reason else []),
         (f"   created {ago(view.run.created, now)}", "dim"),
     )
-    return Group(line, Padding(Text(head.text), (0, 0, 0, 2))) if head.text else line
+    return Group(line, Padding(Text(head.text), (0, 0, 0, 2), expand=False)) if head.text else line
 
 
 def _progress(one: Progress, now: datetime) -> RenderableType:
@@ -86,7 +86,7 @@ def _progress(one: Progress, now: datetime) -> RenderableType:
         more.append(f"last progress {ago(one.advanced_at, now)}")
     made = Table.grid(padding=(0, 2, 0, 0))
     made.add_row(Text("Progress", "bold"), ProgressBar(100, one.percent, width=_BAR), "   ".join(told))
-    return Group(made, *([Padding(Text("   ".join(more)), (0, 0, 0, 10))] if more else []))
+    return Group(made, *([Padding(Text("   ".join(more)), (0, 0, 0, 10), expand=False)] if more else []))
 
 
 def _quality(view: RunView) -> Iterator[RenderableType]:

@@ -73,4 +73,4 @@ def _show(said: Why) -> None:
         if lines:
             console.print(Text(title, "bold"))
             for line in lines:
-                console.print(Padding(Text(line), (0, 0, 0, 2)))
+                console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))

@@ -141,6 +141,25 @@ def test_why_tells_pods_and_the_last_events(snapshot: SnapshotAssertion) -> None
     assert said.document() == snapshot
 
 
+def test_what_a_gang_says_alike_is_told_once() -> None:
+    scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/4 nodes"}
+    pods = [pod(f"calls-train-2-{rank}", phase="Pending", conditions=[scheduled]) for rank in range(10)]
+    events = [event("FailedScheduling", "0/4 nodes", minute, "Pod") for minute in range(10)]
+    said = why_of(RunView(run(PENDING)), pods, events, NOW)
+    assert len(said.events) == 1
+    assert said.events[0].startswith("51m ago")
+    assert len(said.pods) == 1
+    assert said.pods[0].endswith("calls-train-2-7 on gpu-a ...: Pending. Unschedulable: 0/4 nodes")
+
+
+def test_a_wrong_manifest_is_not_retried() -> None:
+    status = copy.deepcopy(FAILED)
+    status["conditions"][1] |= {"reason": "SpecInvalid", "message": "It is wrong."}
+    shown = text(screen(RunView(run(status)), NOW), 200)
+    assert "It is wrong. It starts again when a corrected manifest is applied." in shown
+    assert "kubectl asrtune retry" not in shown
+
+
 def test_results_of_the_fixtures_are_of_the_api() -> None:
     view = RunView(run(SUCCEEDED))
     assert len(view.status.results) == len(RESULTS)  # type: ignore[attr-defined]
