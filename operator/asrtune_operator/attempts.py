@@ -48,11 +48,25 @@ def _recovered(draft: Draft, unit: Unit) -> AttemptStatus | None:
     workload, pods = draft.workload(unit, number), draft.pods(unit, number)
     if number == 0 or (record is not None and record.attempt >= number) or not (workload or pods):
         return record
+    if record is not None and record.finished_at is None:
+        _close_former(draft, unit, record)
     made = min(one.created for one in draft.children() if (one.stage, one.attempt) == (unit.key, number))
     found = AttemptStatus(stage=unit.key, attempt=number, backend=draft.run.backend_of(unit), created_at=made)
     draft.add_record(found)
     draft.set_stage(unit.key, attempts=number)
     return found
+
+
+def _close_former(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
+    """The next attempt was made, but the end of this one was never written down: it counts all the same."""
+    workload, pods = draft.workload(unit, record.attempt), draft.pods(unit, record.attempt)
+    end = gang_end(workload, pods, draft.observed.lost_nodes, size=unit.nodes)
+    if record.verdict is not None:
+        close(draft, unit, record, Verdict(record.verdict), record.message)
+    elif end is not None:
+        close(draft, unit, record, end.verdict, end.message, said=end.said)
+    else:
+        close(draft, unit, record, Verdict.DELETED, "Somebody deleted the workload or its pods.")
 
 
 def _follow(draft: Draft, unit: Unit, record: AttemptStatus) -> AttemptStatus:

@@ -90,6 +90,25 @@ def test_a_preempted_pod_that_is_gone_before_it_was_looked_at_is_the_cause():
     assert world.status.phase is not Phase.FAILED
 
 
+@pytest.mark.parametrize("told", [False, True])
+def test_an_end_counts_though_the_operator_died_after_it_made_the_next_attempt(told):
+    world = at_train()
+    world.wait(100)
+    first, second = (name for name, pod in world.pods.items() if pod.stage == "train")
+    world.end(first, 75)
+    if told:
+        world.step()
+    world.end(second, 75)
+    world.wait(100)
+    world.step(crash_after=1)
+    assert world.created[-1] == ("train", 2)
+    world.settle()
+    train = next(one for one in world.status.stages if one.name == "train")
+    assert (train.interruptions, train.attempts) == (1, 2)
+    assert [one.verdict for one in world.status.attempts if one.stage == "train"] == ["Interrupted", None]
+    assert world.status.attempts[-2].finished_at is not None
+
+
 def test_the_most_telling_end_of_a_gang_is_the_cause():
     world = at_train()
     world.end("train-1-0-2", 75, words(EndClass.INTERRUPTED, "a peer is gone."))
