@@ -149,7 +149,7 @@ class GangProcesses:
             failed_seconds: since one of the gang failed; likewise.
         """
         grace = self._node.grace_seconds
-        if grace is not None and asked_seconds > grace - SETTLE_SECONDS:
+        if grace is not None and asked_seconds > max(grace - SETTLE_SECONDS, 0.8 * grace):
             return "they were not done in time"
         if failed_seconds > SETTLE_SECONDS and not self._saving:
             return "a process of the gang had failed"
