@@ -112,7 +112,7 @@ clean: ## remove .venv, caches and builds; what runs wrote (runs/) stays
 
 .PHONY: help
 help: ## this list
-	@awk -F ':[^#]*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':[^#]*## ' '/^##@ / { printf "\n%s\n", substr($$0, 5) } /^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
 
 .venv/.ready: requirements/dev.txt pyproject.toml hack/environment.sh
 	hack/environment.sh

@@ -125,4 +125,3 @@ def test_cluster_runtime(server: Client, change: dict[str, Any], words: str) -> 
     status, answer = server.request("POST", path, document)
     assert status == (422 if words else 201)
     assert words in answer.get("message", "")
-
