@@ -103,6 +103,9 @@ class FaultProxy:
                 await answer.prepare(request)
                 async for chunk in given.content.iter_any():
                     await answer.write(chunk)
+                    if "watch" in request.query and self._dice.random() < self.chance / 4:
+                        self.told["watch dropped"] += 1
+                        break
                 with suppress(ConnectionError):
                     await answer.write_eof()
                 return answer
