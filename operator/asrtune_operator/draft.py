@@ -90,8 +90,19 @@ class Draft:
         )
 
     def pods(self, unit: Unit, attempt: int) -> list[PodView]:
-        """The pods of an attempt."""
-        return [one for one in self.observed.pods if (one.stage, one.attempt) == (unit.key, attempt)]
+        """The pods of an attempt; of one that was queued again, those of the gang that came after."""
+        since = self._queued_again(unit, attempt)
+        return [
+            one
+            for one in self.observed.pods
+            if (one.stage, one.attempt) == (unit.key, attempt)
+            and not (since is not None and one.ended and one.created < since)
+        ]
+
+    def _queued_again(self, unit: Unit, attempt: int) -> datetime | None:
+        """When a queue took the quota of a former gang of this attempt back."""
+        records = [one for one in self.attempts if (one.stage, one.attempt) == (unit.key, attempt)]
+        return records[-2].finished_at if records[1:] else None
 
     def alive(self, pod: PodView) -> bool:
         """Whether a pod may still do something, as far as anybody can know."""

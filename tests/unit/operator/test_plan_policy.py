@@ -273,3 +273,29 @@ def test_objects_of_a_former_run_are_waited_for():
     world.settle()
     assert world.created == []
     assert condition(world, ConditionType.RUNNING).reason == "EarlierRunEnding"
+
+
+def test_the_pods_of_the_gang_that_lost_its_quota_do_not_end_the_next_one():
+    world = World(run_of(queueName="q"))
+    world.settle()
+    key = ("prepare", 1)
+    world.workloads[key] = replace(world.workloads[key], suspended=False)
+    world.make_pods(key)
+    world.start_all()
+    world.wait(30)
+    world.settle()
+    world.workloads[key] = replace(world.workloads[key], suspended=True)
+    world.judge = lambda _: None
+    for name in list(world.pods):
+        world.end(name, 75, words(EndClass.INTERRUPTED))
+    world.wait(5)
+    world.settle()
+    assert [one.verdict for one in world.status.attempts] == ["Preempted", None]
+    world.wait(60)
+    world.workloads[key] = replace(world.workloads[key], suspended=False)
+    world.make_pods(key)
+    world.start_all()
+    world.settle()
+    assert world.status.phase is Phase.RUNNING
+    assert [one.verdict for one in world.status.attempts] == ["Preempted", None]
+    assert world.created == [key]
