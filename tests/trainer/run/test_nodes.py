@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+from tools.network import two_machines
 from tools.on_s3 import put_on_s3
-from tools.pods import UID, Pod, start_gang, start_pod, write_run
+from tools.pods import PROGRAM, UID, Pod, start_gang, start_pod, write_run
 from tools.ports import free_port
 from tools.project import Project, make_project
 
@@ -257,3 +259,26 @@ def test_disturbed_at_any_node_it_comes_to_the_same_end(make, tmp_path, s3_serve
     assert set(ends) == {75}, "".join(pod.said() for pod in pods)
     two.train(attempt=2)
     assert_same(two, one)
+
+
+@pytest.mark.soak
+def test_a_node_that_is_cut_off_is_missed_and_ends_too(make, tmp_path):
+    gang = make(tmp_path, nodes=2, processes=1, epochs=1000)
+    with two_machines() as machines:
+        place = f"--rendezvous={machines[0].address}:29500"
+        pods = [
+            gang.start_one(
+                f"node-{rank}",
+                place,
+                f"--node-rank={rank}",
+                environment={"GLOO_SOCKET_IFNAME": machine.interface},
+                command=(*machine.prefix, sys.executable, "-c", PROGRAM),
+            )
+            for rank, machine in enumerate(machines)
+        ]
+        gang.until_checkpoint(pods)
+        machines[1].unplug()
+        cut = time.monotonic()
+        assert [pod.wait(SOON + 30) for pod in pods] == [75, 75], "".join(pod.said() for pod in pods)
+        print(f"all ended {time.monotonic() - cut:.1f} s after node 1 was cut off")
+    assert reasons(pods) == ["PeerLost", "PeerLost"]
