@@ -1,7 +1,9 @@
 """Gangs of several nodes: real processes on loopback, each node with a scratch directory of its own."""
 
 import json
+import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ import torch
 
 from tools.network import two_machines
 from tools.on_s3 import put_on_s3
-from tools.pods import PROGRAM, UID, Pod, start_gang, start_pod, write_run
+from tools.pods import PROGRAM, UID, Pod, descendants, start_gang, start_pod, write_run
 from tools.ports import free_port
 from tools.project import Project, make_project
 
@@ -282,3 +284,26 @@ def test_a_node_that_is_cut_off_is_missed_and_ends_too(make, tmp_path):
         assert [pod.wait(SOON + 30) for pod in pods] == [75, 75], "".join(pod.said() for pod in pods)
         print(f"all ended {time.monotonic() - cut:.1f} s after node 1 was cut off")
     assert reasons(pods) == ["PeerLost", "PeerLost"]
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("target", [0, 1])
+def test_a_process_that_the_kernel_kills_is_told_by_its_node(make, tmp_path, target):
+    gang = make(tmp_path, nodes=2, processes=2, epochs=1000)
+    pods = gang.start()
+    gang.until_checkpoint(pods)
+    worker = next(
+        pid
+        for pid in descendants(pods[target].process.pid)
+        if b"asrtune_trainer.train.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        and b"LOCAL_RANK=1" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    )
+    os.kill(worker, signal.SIGKILL)
+    killed = time.monotonic()
+    ends = [pod.wait(SOON) for pod in pods]
+    print(f"all ended {time.monotonic() - killed:.1f} s after a process of node {target} was killed")
+    expected = [75, 75]
+    expected[target] = 71
+    assert ends == expected, "".join(pod.said() for pod in pods)
+    assert pods[1 - target].message.reason == "PeerFailed"
+    assert "most likely because memory ran out" in pods[1 - target].message.message
