@@ -114,9 +114,6 @@ def test_success(runs: Runs) -> None:
     check_ends(runs, "success")
 
 
-@pytest.mark.xfail(
-    reason="some backends' next gang is taken for interrupted at once: the first one's pods bear its number"
-)
 def test_quota_is_taken_back_and_given_again(cluster: Cluster, runs: Runs) -> None:
     runs.describe_pods(LONG)
     start_all(runs)
