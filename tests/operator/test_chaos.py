@@ -220,6 +220,7 @@ def proxy(cluster: Cluster) -> Iterator[FaultProxy]:
         yield proxy
 
 
+@pytest.mark.soak
 def test_spoiled_answers(cluster: Cluster, proxy: FaultProxy, tmp_path: Path) -> None:
     """A fifth of all answers are 409, 429, 500 or 503, some of them after the work was done; watches are dropped."""
     runs = prepare(cluster)
