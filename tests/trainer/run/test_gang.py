@@ -15,7 +15,7 @@ from torch import multiprocessing
 from asrtune_api.errors import DataInvalidError
 from asrtune_trainer.data.batching import Batching, Lengths
 from asrtune_trainer.data.utterance import read_utterances
-from tools.gang import rank_main
+from tools.gang import rank_main, resumed_main
 from tools.ports import free_port
 from tools.project import Project, make_project
 from tools.training import make_job, train_here
@@ -35,6 +35,17 @@ def test_both_ranks_end_with_the_same_parameters_on_uneven_data(family, tmp_path
     base = torch.load(tmp_path / "model/model.pt", weights_only=True)["state_dict"]
     assert any(not torch.equal(tensor, base[name]) for name, tensor in one["weights"].items())
     assert np.mean(one["losses"][-3:]) < np.mean(one["losses"][:3])
+
+
+def test_four_ranks_go_on_from_a_checkpoint_without_a_rounding_error(tmp_path):
+    make_job(tmp_path, model_changes={"encoder_conf": {"output_size": 128, "linear_units": 512}})  # once
+    multiprocessing.start_processes(
+        resumed_main, args=(str(tmp_path), free_port(), 4), nprocs=4, start_method="spawn"
+    )
+    (all_steps, undisturbed), (steps, resumed) = torch.load(tmp_path / "runs-0.pt", weights_only=True)
+    assert steps == [step for step in all_steps if step > 4]
+    assert len(steps) > 3
+    assert all(torch.equal(tensor, resumed[name]) for name, tensor in undisturbed.items())
 
 
 def workers_of(pid: int) -> list[int]:

@@ -101,7 +101,7 @@ def evaluation_mode(module: torch.nn.Module) -> Iterator[None]:
 def unused_parameters(model: SpeechModel, batch: Batch) -> list[str]:
     """Trainable parameters that the loss never reaches: DDP would wait for their gradients for ever.
 
-    Runs the batch once forwards and backwards; random state, gradients, statistics and modes stay as they were.
+    Runs the batch once forwards and backwards, and leaves no trace.
 
     Args:
         model: the model.
@@ -110,6 +110,18 @@ def unused_parameters(model: SpeechModel, batch: Batch) -> list[str]:
     Returns:
         their names.
     """
+    with rehearsal(model, batch):
+        torch.autograd.backward(model.forward(model.module, batch).loss)
+        return [
+            name
+            for name, parameter in model.module.named_parameters()
+            if parameter.requires_grad and parameter.grad is None
+        ]
+
+
+@contextmanager
+def rehearsal(model: SpeechModel, batch: Batch) -> Iterator[None]:
+    """Train inside the block without a trace: random state, gradients, statistics and modes are put back."""
     module = model.module
     gradients = {name: parameter.grad for name, parameter in module.named_parameters()}
     statistics = {name: buffer.clone() for name, buffer in module.named_buffers()}
@@ -120,13 +132,7 @@ def unused_parameters(model: SpeechModel, batch: Batch) -> list[str]:
             train_mode(model)
             for parameter in module.parameters():
                 parameter.grad = None
-            loss = model.forward(module, batch).loss
-            torch.autograd.backward(loss)
-        return [
-            name
-            for name, parameter in module.named_parameters()
-            if parameter.requires_grad and parameter.grad is None
-        ]
+            yield
     finally:
         for name, parameter in module.named_parameters():
             parameter.grad = gradients[name]

@@ -13,7 +13,7 @@ from asrtune_api.stages import TrainParams
 from asrtune_trainer.data.batching import Batching, Lengths, weights_of
 from asrtune_trainer.data.utterance import Utterance, read_utterances
 from asrtune_trainer.models.base import SpeechModel
-from asrtune_trainer.models.freeze import FrozenReport, freeze, train_mode, unused_parameters
+from asrtune_trainer.models.freeze import FrozenReport, freeze, rehearsal, train_mode, unused_parameters
 from asrtune_trainer.models.load import load_model
 from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal
@@ -65,7 +65,7 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
     trainer = Trainer(
         params=params,
         model=model,
-        module=gang.wrap(model.module),
+        module=_wrap(model, feed, batching, gang, arithmetic),
         optimizer=build_optimizer(model.module, params, gang.device),
         arithmetic=arithmetic,
         schedule=schedule,
@@ -185,6 +185,24 @@ def _freeze(
             remedy=f"Freeze fewer of {', '.join(sorted(model.components))}.",
         )
     return report
+
+
+def _wrap(
+    model: SpeechModel, feed: Feed, batching: Batching, gang: Gang, arithmetic: Arithmetic
+) -> torch.nn.Module:
+    """The module, wrapped for the gang, and its buckets where they will stay.
+
+    DDP lays its buckets out anew after its first backward pass, and another layout rounds sums of three ranks or more
+    in another way. Were that pass a step, a resumed run would take it elsewhere than the undisturbed one.
+    """
+    module = gang.wrap(model.module)
+    if gang.world > 1:
+        batch = next(feed.batches([batching.epoch(0)[0][gang.rank]])).batch
+        with rehearsal(model, batch):
+            with arithmetic.autocast():
+                loss = model.forward(module, batch).loss
+            torch.autograd.backward(loss)
+    return module
 
 
 def _total_steps(batching: Batching, params: TrainParams) -> int:
