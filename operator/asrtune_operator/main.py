@@ -14,24 +14,24 @@ from typing import Final
 
 from kubernetes.aio.client import Configuration
 
-from asrtune_operator.apply import Applier
-from asrtune_operator.client import ApiError, ApiUnreachableError, Client
-from asrtune_operator.credentials import credentials
-from asrtune_operator.follower import Follower, Surface
-from asrtune_operator.health import Pulse, serve
-from asrtune_operator.lease import Lease, LeaseLostError, LeaseSettings
-from asrtune_operator.logs import set_up_logs
-from asrtune_operator.metrics import Metrics
-from asrtune_operator.nodes import Nodes
-from asrtune_operator.progress import ProgressReader
-from asrtune_operator.reconcile import Parts, Reconciler
+from asrtune_operator.act.apply import Applier
+from asrtune_operator.follow.nodes import Nodes
+from asrtune_operator.kube.client import ApiError, ApiUnreachableError, Client
+from asrtune_operator.kube.credentials import credentials
+from asrtune_operator.kube.lease import Lease, LeaseLostError, LeaseSettings
 from asrtune_operator.settings import Settings
-from asrtune_operator.store import Store
-from asrtune_operator.understanding import Understanding
+from asrtune_operator.state.store import Store
+from asrtune_operator.state.workqueue import WorkQueue
+from asrtune_operator.telemetry.health import Pulse, serve
+from asrtune_operator.telemetry.logs import set_up_logs
+from asrtune_operator.telemetry.metrics import Metrics
+from asrtune_operator.understand.understanding import Understanding
 from asrtune_operator.waiting.evidence import EvidenceSource
 from asrtune_operator.waiting.explainer import Explainer
-from asrtune_operator.workers import Workers
-from asrtune_operator.workqueue import WorkQueue
+from asrtune_operator.work.follower import Follower, Surface
+from asrtune_operator.work.progress import ProgressReader
+from asrtune_operator.work.reconcile import Parts, Reconciler
+from asrtune_operator.work.workers import Workers
 
 _log = logging.getLogger(__name__)
 EXIT_FAILED: Final = 1

@@ -13,8 +13,8 @@ from syrupy.assertion import SnapshotAssertion
 
 from asrtune_api.policy import Backend
 from asrtune_operator.backends.registry import BACKENDS
-from asrtune_operator.observed import Outcome
-from asrtune_operator.pods import pod_template
+from asrtune_operator.render.pods import pod_template
+from asrtune_operator.values.observed import Outcome
 from cluster.client import ApiError
 from cluster.cluster import Cluster
 from cluster.waiting import wait_for

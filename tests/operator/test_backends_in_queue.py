@@ -9,7 +9,7 @@ import pytest
 
 from asrtune_api.policy import Backend
 from asrtune_operator.backends.registry import BACKENDS
-from asrtune_operator.observed import Outcome
+from asrtune_operator.values.observed import Outcome
 from cluster.cluster import Cluster
 from tools.attempts import CONTROLLERS, Attempt, Attempts
 

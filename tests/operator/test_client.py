@@ -11,10 +11,9 @@ import pytest
 from aiohttp import web
 from kubernetes.aio.client import Configuration
 
-from asrtune_operator.backends.base import Resource
-from asrtune_operator.client import PAGE, ApiError, ApiUnreachableError, Client
-from asrtune_operator.credentials import credentials, open_session
-from asrtune_operator.kinds import CONFIG_MAPS, FINETUNES, PODS
+from asrtune_operator.kube.client import PAGE, ApiError, ApiUnreachableError, Client
+from asrtune_operator.kube.credentials import credentials, open_session
+from asrtune_operator.values.kinds import CONFIG_MAPS, FINETUNES, PODS, Resource
 from cluster.cluster import Cluster
 from tools.manifests import manifest
 from tools.ports import free_port

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asrtune_operator.names import ATTEMPT, RETRY, RUN_UID, STAGE
+from asrtune_operator.values.names import ATTEMPT, RETRY, RUN_UID, STAGE
 from cluster.binaries import find
 from cluster.cluster import Cluster
 from cluster.control_plane import ControlPlane

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from asrtune_operator.names import RUN_UID
+from asrtune_operator.values.names import RUN_UID
 from cluster.cluster import Cluster
 from cluster.operator import Operator
 from tools.plugin import Plugin

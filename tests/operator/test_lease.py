@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from asrtune_operator.client import Client
-from asrtune_operator.credentials import credentials
-from asrtune_operator.lease import Lease, LeaseLostError, LeaseSettings
+from asrtune_operator.kube.client import Client
+from asrtune_operator.kube.credentials import credentials
+from asrtune_operator.kube.lease import Lease, LeaseLostError, LeaseSettings
 from cluster.cluster import Cluster
 
 SECONDS = 1.5

@@ -10,9 +10,9 @@ from pathlib import Path
 import yaml
 
 from asrtune_api.policy import Backend
-from asrtune_operator.client import Client
-from asrtune_operator.credentials import credentials
-from asrtune_operator.observed import ConditionView, PodView, Wait, WaitReason, WorkloadView
+from asrtune_operator.kube.client import Client
+from asrtune_operator.kube.credentials import credentials
+from asrtune_operator.values.observed import ConditionView, PodView, Wait, WaitReason, WorkloadView
 from asrtune_operator.waiting.evidence import EvidenceSource
 from asrtune_operator.waiting.explainer import Explainer
 from cluster.cluster import Cluster

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from asrtune_api.policy import Backend
-from asrtune_operator.backends.base import GangBackend, Manifest
+from asrtune_operator.backends.base import GangBackend
 from asrtune_operator.backends.registry import BACKENDS
-from asrtune_operator.names import QUEUE_NAME, RUN_UID
-from asrtune_operator.observe import pod_view
-from asrtune_operator.observed import PodView, WorkloadView
-from asrtune_operator.run import Run
+from asrtune_operator.follow.observe import pod_view
+from asrtune_operator.values.kinds import Manifest
+from asrtune_operator.values.names import QUEUE_NAME, RUN_UID
+from asrtune_operator.values.observed import PodView, WorkloadView
+from asrtune_operator.values.run import Run
 from cluster.client import ApiError, Client
 from cluster.cluster import Cluster
 from cluster.waiting import wait_for

@@ -10,9 +10,9 @@ from asrtune_api.finetune import ASRFinetune
 from asrtune_api.policy import Backend
 from asrtune_api.resolve import resolve
 from asrtune_api.runtime import ClusterASRRuntime
-from asrtune_operator.places import POD
-from asrtune_operator.run import Identity, Run
-from asrtune_operator.units import Unit, units_of
+from asrtune_operator.values.places import POD
+from asrtune_operator.values.run import Identity, Run
+from asrtune_operator.values.units import Unit, units_of
 from tools.manifests import chain, manifest
 
 UID = "11111111-2222-3333-4444-555555555555"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from asrtune_operator.names import ATTEMPT, KIND, RUN, RUN_UID, STAGE
+from asrtune_operator.values.names import ATTEMPT, KIND, RUN, RUN_UID, STAGE
 
 
 def metadata(name: str, uid: str, version: int, namespace: str = "speech", **more: Any) -> dict[str, Any]:

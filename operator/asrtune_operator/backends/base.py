@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from asrtune_api.policy import Backend
-from asrtune_operator.observed import WorkloadView
-from asrtune_operator.run import Run
-from asrtune_operator.units import Unit
-
-Manifest = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A kind of API object, as its URL names it."""
-
-    group: str
-    version: str
-    plural: str
-    kind: str
-
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
+from asrtune_operator.values.kinds import Manifest, Resource
+from asrtune_operator.values.observed import WorkloadView
+from asrtune_operator.values.run import Run
+from asrtune_operator.values.units import Unit
 
 
 class GangBackend(Protocol):

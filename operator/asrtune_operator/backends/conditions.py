@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from asrtune_api.policy import Backend
-from asrtune_operator.names import ATTEMPT, RUN_SPEC, STAGE
-from asrtune_operator.observed import Outcome, WorkloadView
+from asrtune_operator.values.names import ATTEMPT, RUN_SPEC, STAGE
+from asrtune_operator.values.observed import Outcome, WorkloadView
 
 
 @dataclass(frozen=True, slots=True)

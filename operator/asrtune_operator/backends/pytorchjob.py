@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from asrtune_api.policy import Backend
-from asrtune_operator.backends.base import Manifest, Resource
 from asrtune_operator.backends.conditions import end, workload_view
-from asrtune_operator.manifests import config_map, workload_metadata
-from asrtune_operator.observed import Outcome, WorkloadView
-from asrtune_operator.pods import pod_template
-from asrtune_operator.run import Run
-from asrtune_operator.units import Unit
+from asrtune_operator.render.manifests import config_map, workload_metadata
+from asrtune_operator.render.pods import pod_template
+from asrtune_operator.values.kinds import Manifest, Resource
+from asrtune_operator.values.observed import Outcome, WorkloadView
+from asrtune_operator.values.run import Run
+from asrtune_operator.values.units import Unit
 
 INDEX_LABEL: Final = "training.kubeflow.org/replica-index"
 ENDS: Final = {"Succeeded": Outcome.SUCCEEDED, "Failed": Outcome.FAILED}

@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from asrtune_api.policy import Backend
-from asrtune_operator.backends.base import GangBackend, Resource
+from asrtune_operator.backends.base import GangBackend
 from asrtune_operator.backends.job import JobBackend
 from asrtune_operator.backends.jobset import JobSetBackend
 from asrtune_operator.backends.pytorchjob import PyTorchJobBackend
 from asrtune_operator.backends.trainjob import RUNTIME, TrainJobBackend
-from asrtune_operator.observed import Wait, WaitReason
+from asrtune_operator.values.kinds import Resource
+from asrtune_operator.values.observed import Wait, WaitReason
 
 BACKENDS: Final[Mapping[Backend, GangBackend]] = {
     one.backend: one for one in (JobBackend(), PyTorchJobBackend(), TrainJobBackend(), JobSetBackend())

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from asrtune_api.policy import Backend
-from asrtune_operator.backends.base import Manifest, Resource
 from asrtune_operator.backends.conditions import End, end, workload_view
 from asrtune_operator.backends.jobset import JOB, jobset_spec
-from asrtune_operator.manifests import config_map, metadata, run_labels, workload_metadata
-from asrtune_operator.names import ATTEMPT, MAX_LABEL, STAGE, shorten
-from asrtune_operator.observed import Outcome, WorkloadView
-from asrtune_operator.pods import ATTEMPT_VARIABLE
-from asrtune_operator.run import Run
-from asrtune_operator.units import Unit
+from asrtune_operator.render.manifests import config_map, metadata, run_labels, workload_metadata
+from asrtune_operator.render.pods import ATTEMPT_VARIABLE
+from asrtune_operator.values.kinds import Manifest, Resource
+from asrtune_operator.values.names import ATTEMPT, MAX_LABEL, STAGE, shorten
+from asrtune_operator.values.observed import Outcome, WorkloadView
+from asrtune_operator.values.run import Run
+from asrtune_operator.values.units import Unit
 
 ENDS: Final = {"Complete": Outcome.SUCCEEDED, "Failed": Outcome.FAILED}
 UNSUPPORTED: Final = "TrainingRuntimeNotSupported"

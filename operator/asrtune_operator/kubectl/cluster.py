@@ -16,14 +16,13 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException
 
 from asrtune_api.suggest import did_you_mean
-from asrtune_operator.backends.base import Resource
-from asrtune_operator.client import ApiError, ApiUnreachableError, Client, path_of
-from asrtune_operator.credentials import credentials
-from asrtune_operator.kinds import EVALUATIONS, EVENTS, FINETUNES, PODS
+from asrtune_operator.kube.client import ApiError, ApiUnreachableError, Client, path_of
+from asrtune_operator.kube.credentials import credentials
 from asrtune_operator.kubectl.failing import PluginError
 from asrtune_operator.kubectl.options import Where
 from asrtune_operator.kubectl.runs import Json, Ref, RunView
-from asrtune_operator.pods import CONTAINER
+from asrtune_operator.render.pods import CONTAINER
+from asrtune_operator.values.kinds import EVALUATIONS, EVENTS, FINETUNES, PODS, Resource
 
 MANAGER: Final = "kubectl-asrtune"
 """Field manager of what the plugin changes."""

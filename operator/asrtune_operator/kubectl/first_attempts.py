@@ -8,14 +8,14 @@ from typing import Final
 
 from asrtune_api.policy import Backend, PodSharing
 from asrtune_api.suggest import did_you_mean
-from asrtune_operator.backends.base import Manifest, Resource
 from asrtune_operator.backends.registry import BACKENDS, requirements
-from asrtune_operator.intake import Surroundings, parse, understand
-from asrtune_operator.kinds import CLUSTER_RUNTIMES, RunObject, RuntimeObject
 from asrtune_operator.kubectl.failing import PluginError
 from asrtune_operator.kubectl.manifests_on_disk import Files
-from asrtune_operator.run import Run, Unready
-from asrtune_operator.units import Unit
+from asrtune_operator.state.objects import RunObject, RuntimeObject
+from asrtune_operator.understand.intake import Surroundings, parse, understand
+from asrtune_operator.values.kinds import CLUSTER_RUNTIMES, Manifest, Resource
+from asrtune_operator.values.run import Run, Unready
+from asrtune_operator.values.units import Unit
 
 _FIRST: Final = 1
 

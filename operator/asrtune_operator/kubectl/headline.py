@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Final
 
 from asrtune_api.status import ConditionType, Phase
+from asrtune_operator.decide.verdict import Fault, Verdict
 from asrtune_operator.kubectl.runs import RunView
 from asrtune_operator.kubectl.words import ago, between
-from asrtune_operator.verdict import Fault, Verdict
 
 _PATIENCE_SECONDS: Final = 60
 STYLES: Final = {

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
+from asrtune_operator.follow.observe import pod_view
 from asrtune_operator.kubectl.asking import ask
 from asrtune_operator.kubectl.consoles import remarks
 from asrtune_operator.kubectl.interleave import interleave
 from asrtune_operator.kubectl.options import Context, Kubeconfig, Namespace, RunName, Where
 from asrtune_operator.kubectl.runs import ref_of
 from asrtune_operator.kubectl.which_logs import Chosen, choose
-from asrtune_operator.names import RUN_UID
-from asrtune_operator.observe import pod_view
+from asrtune_operator.values.names import RUN_UID
 
 if TYPE_CHECKING:
     from asrtune_operator.kubectl.cluster import Cluster

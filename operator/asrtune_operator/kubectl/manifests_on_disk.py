@@ -8,16 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from asrtune_api.yaml_lines import read_documents
-from asrtune_operator.kinds import (
-    CLUSTER_RUNTIMES,
-    RUN_KINDS,
-    RUNTIMES,
-    RunObject,
-    RuntimeObject,
-    run_object,
-    runtime_object,
-)
 from asrtune_operator.kubectl.failing import PluginError
+from asrtune_operator.state.objects import RunObject, RuntimeObject, run_object, runtime_object
+from asrtune_operator.values.kinds import CLUSTER_RUNTIMES, RUN_KINDS, RUNTIMES
 
 NO_UID: Final = "00000000-0000-0000-0000-000000000000"
 """Stands for the uid that the API server gives."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from asrtune_operator.client import ApiError, ApiUnreachableError
-from asrtune_operator.kinds import PODS
+from asrtune_operator.kube.client import ApiError, ApiUnreachableError
 from asrtune_operator.kubectl.cluster import Cluster
 from asrtune_operator.kubectl.interleave import Line, parse_line
-from asrtune_operator.observed import PodView
+from asrtune_operator.values.kinds import PODS
+from asrtune_operator.values.observed import PodView
 
 _PERIOD_SECONDS: Final = 2.0
 _NOT_STARTED, _NOT_FOUND = 400, 404

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from asrtune_api.status import Phase
 from asrtune_operator.backends.conditions import time
+from asrtune_operator.follow.observe import pod_view
 from asrtune_operator.kubectl.headline import headline
 from asrtune_operator.kubectl.runs import Json, RunView
 from asrtune_operator.kubectl.words import ago
-from asrtune_operator.observe import pod_view
-from asrtune_operator.observed import PodView
+from asrtune_operator.values.observed import PodView
 
 _EVENTS: Final = 5
 _PODS: Final = 8

@@ -12,7 +12,6 @@ import typer
 import yaml
 from rich.text import Text
 
-from asrtune_operator.backends.base import Manifest
 from asrtune_operator.backends.registry import BACKENDS
 from asrtune_operator.kubectl.consoles import remarks
 from asrtune_operator.kubectl.failing import PluginError, guarded
@@ -20,6 +19,7 @@ from asrtune_operator.kubectl.first_attempts import Rendered, first_attempts
 from asrtune_operator.kubectl.manifests_on_disk import NO_UID, read_files, with_backend
 from asrtune_operator.kubectl.tables import table
 from asrtune_operator.settings import Settings
+from asrtune_operator.values.kinds import Manifest
 
 
 class Format(StrEnum):

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from asrtune_api.status import ConditionType, Phase
+from asrtune_operator.decide.verdict import Fault, Verdict
 from asrtune_operator.kubectl.asking import ask
 from asrtune_operator.kubectl.failing import PluginError
 from asrtune_operator.kubectl.options import Context, Kubeconfig, Namespace, RunName, Where
 from asrtune_operator.kubectl.runs import RunView, ref_of
-from asrtune_operator.names import RETRY
-from asrtune_operator.verdict import Fault, Verdict
+from asrtune_operator.values.names import RETRY
 
 if TYPE_CHECKING:
     from asrtune_operator.kubectl.cluster import Cluster

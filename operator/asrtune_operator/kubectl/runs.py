@@ -18,9 +18,9 @@ from asrtune_api.status import (
     Phase,
     RunStatus,
 )
-from asrtune_operator.backends.base import Resource
-from asrtune_operator.kinds import EVALUATIONS, FINETUNES, RunObject, run_object
 from asrtune_operator.kubectl.failing import PluginError
+from asrtune_operator.state.objects import RunObject, run_object
+from asrtune_operator.values.kinds import EVALUATIONS, FINETUNES, Resource
 
 Json = dict[str, Any]
 

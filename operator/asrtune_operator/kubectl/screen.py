@@ -16,11 +16,11 @@ from asrtune_api.base import format_decimal
 from asrtune_api.evaluation import EvaluationStatus
 from asrtune_api.scores import percent
 from asrtune_api.status import BestCer, ConditionStatus, ConditionType, FinetuneStatus, Progress, Usage
+from asrtune_operator.decide.progress_status import for_people
 from asrtune_operator.kubectl import tables
 from asrtune_operator.kubectl.headline import headline
 from asrtune_operator.kubectl.runs import RunView
 from asrtune_operator.kubectl.words import ago
-from asrtune_operator.progress_status import for_people
 
 _BAR: Final = 30
 _GATE: Final = {

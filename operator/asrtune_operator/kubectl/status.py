@@ -11,13 +11,13 @@ import typer
 from rich.console import RenderableType
 from rich.live import Live
 
-from asrtune_operator.kinds import EVALUATIONS, FINETUNES
 from asrtune_operator.kubectl.asking import ask
 from asrtune_operator.kubectl.consoles import answers
 from asrtune_operator.kubectl.options import As, Context, Kubeconfig, Namespace, Output, Where
 from asrtune_operator.kubectl.overview import overview
 from asrtune_operator.kubectl.runs import RunView, ref_of
 from asrtune_operator.kubectl.screen import screen
+from asrtune_operator.values.kinds import EVALUATIONS, FINETUNES
 
 if TYPE_CHECKING:
     from asrtune_operator.kubectl.cluster import Cluster

@@ -12,8 +12,8 @@ from rich.text import Text
 from asrtune_api.scores import Score, percent
 from asrtune_api.stages import StageType
 from asrtune_api.status import AttemptStatus, Progress, StageState, StageStatus
+from asrtune_operator.decide.verdict import Fault, Verdict
 from asrtune_operator.kubectl.words import ago, signed, took
-from asrtune_operator.verdict import Fault, Verdict
 
 _STYLES: Final = {
     StageState.PENDING: "dim",

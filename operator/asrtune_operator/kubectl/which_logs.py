@@ -10,7 +10,7 @@ from asrtune_api.suggest import did_you_mean
 from asrtune_operator.kubectl.failing import PluginError
 from asrtune_operator.kubectl.headline import headline
 from asrtune_operator.kubectl.runs import RunView
-from asrtune_operator.observed import PodView
+from asrtune_operator.values.observed import PodView
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from asrtune_operator.kubectl.consoles import answers
 from asrtune_operator.kubectl.options import As, Context, Kubeconfig, Namespace, Output, RunName, Where
 from asrtune_operator.kubectl.reasons import Answer, Why, why_of
 from asrtune_operator.kubectl.runs import RunView, ref_of
-from asrtune_operator.names import ATTEMPT, RUN_UID, STAGE
+from asrtune_operator.values.names import ATTEMPT, RUN_UID, STAGE
 
 if TYPE_CHECKING:
     from asrtune_operator.kubectl.cluster import Cluster

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from asrtune_api.scores import percent
 from asrtune_api.status import AttemptStatus, StageStatus
-from asrtune_operator.progress_status import for_people
+from asrtune_operator.decide.progress_status import for_people
 
 
 def between(start: datetime, end: datetime) -> str:

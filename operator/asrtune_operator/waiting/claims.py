@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asrtune_operator.observed import PodView, Wait, WaitReason
+from asrtune_operator.values.observed import PodView, Wait, WaitReason
 from asrtune_operator.waiting.facts import ClaimView, Evidence, Wanted
 
 BOUND = "Bound"

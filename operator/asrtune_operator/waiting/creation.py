@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from asrtune_operator.observed import Wait, WaitReason
+from asrtune_operator.values.observed import Wait, WaitReason
 
 _EXCEEDED: Final = re.compile(
     r"exceeded quota: (?P<quota>[^,]+), requested: (?P<asked>.+), used: (?P<used>.+), limited: (?P<limit>.+)"

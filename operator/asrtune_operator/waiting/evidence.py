@@ -14,10 +14,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-from asrtune_operator.backends.base import Resource
-from asrtune_operator.client import Client
-from asrtune_operator.kinds import EVENTS, NODES, PODS
-from asrtune_operator.observed import PodView, WorkloadView
+from asrtune_operator.kube.client import Client
+from asrtune_operator.values.kinds import EVENTS, NODES, PODS, Resource
+from asrtune_operator.values.observed import PodView, WorkloadView
 from asrtune_operator.waiting.claims import claim_names
 from asrtune_operator.waiting.cluster import (
     EVENT_FIELDS,

@@ -8,7 +8,7 @@ from typing import Final
 
 from asrtune_operator.backends.jobset import JOB
 from asrtune_operator.backends.registry import BACKENDS, CONTROLLER
-from asrtune_operator.observed import PodView, Wait, WaitReason, WorkloadView
+from asrtune_operator.values.observed import PodView, Wait, WaitReason, WorkloadView
 from asrtune_operator.waiting.claims import unbound
 from asrtune_operator.waiting.creation import refused
 from asrtune_operator.waiting.facts import Evidence, Wanted

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from asrtune_operator.observed import PodView, Wait, WorkloadView
-from asrtune_operator.run import Run
+from asrtune_operator.values.observed import PodView, Wait, WorkloadView
+from asrtune_operator.values.run import Run
 from asrtune_operator.waiting.evidence import EvidenceSource
 from asrtune_operator.waiting.explain import explain
 from asrtune_operator.waiting.facts import wanted_of

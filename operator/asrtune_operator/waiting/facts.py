@@ -10,11 +10,11 @@ from decimal import Decimal
 from kubernetes.utils.quantity import parse_quantity
 
 from asrtune_api.runtime import Toleration
-from asrtune_operator.observed import QueueView
-from asrtune_operator.pod_resources import resources
-from asrtune_operator.pod_volumes import volumes
-from asrtune_operator.run import Run
-from asrtune_operator.units import Unit
+from asrtune_operator.render.resources import resources
+from asrtune_operator.render.volumes import volumes
+from asrtune_operator.values.observed import QueueView
+from asrtune_operator.values.run import Run
+from asrtune_operator.values.units import Unit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

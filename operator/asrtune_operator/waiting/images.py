@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from asrtune_operator.observed import Wait, WaitReason
+from asrtune_operator.values.observed import Wait, WaitReason
 
 REASONS: Final = frozenset(
     {

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from asrtune_operator.observed import PodView, Wait, WaitReason
+from asrtune_operator.values.observed import PodView, Wait, WaitReason
 from asrtune_operator.waiting.facts import EventView, Evidence, Wanted
 from asrtune_operator.waiting.images import REASONS, image_wait
 

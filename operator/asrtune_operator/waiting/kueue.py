@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from kubernetes.utils.quantity import parse_quantity
 
-from asrtune_operator.backends.base import Resource
-from asrtune_operator.client import ApiError, Client
-from asrtune_operator.observed import QueueView
+from asrtune_operator.kube.client import ApiError, Client
+from asrtune_operator.values.kinds import Resource
+from asrtune_operator.values.observed import QueueView
 from asrtune_operator.waiting.facts import Active, QueueFacts, Share
 from asrtune_operator.waiting.queue import queue_view
 from asrtune_operator.waiting.shared import Shared

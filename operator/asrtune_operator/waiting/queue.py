@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from asrtune_operator.observed import QueueView, Wait, WaitReason
+from asrtune_operator.values.observed import QueueView, Wait, WaitReason
 from asrtune_operator.waiting.amounts import amount, count
 from asrtune_operator.waiting.facts import Active, QueueFacts, Wanted
 

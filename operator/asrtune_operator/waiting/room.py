@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from asrtune_api.runtime import Toleration, TolerationOperator
-from asrtune_operator.observed import Wait, WaitReason
+from asrtune_operator.values.observed import Wait, WaitReason
 from asrtune_operator.waiting.amounts import amount, count
 from asrtune_operator.waiting.facts import NodeView, Taint, Wanted
 

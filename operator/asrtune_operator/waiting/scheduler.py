@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from asrtune_operator.observed import PodView, Wait, WaitReason
+from asrtune_operator.values.observed import PodView, Wait, WaitReason
 from asrtune_operator.waiting.amounts import amount, count
 from asrtune_operator.waiting.claims import claim_missing, claims_unbound
 from asrtune_operator.waiting.facts import Evidence, Wanted

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
-from asrtune_operator.client import ApiError, ApiUnreachableError
+from asrtune_operator.kube.client import ApiError, ApiUnreachableError
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from asrtune_operator.observed import Wait
+from asrtune_operator.values.observed import Wait
 
 FREE_CHANGES: Final = 3
 """The first words are often not the best yet: nodes were listed before the pods came, Kueue had not looked."""

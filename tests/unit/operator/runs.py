@@ -9,8 +9,8 @@ from asrtune_api.finetune import ASRFinetune
 from asrtune_api.policy import Backend
 from asrtune_api.resolve import resolve
 from asrtune_api.runtime import RuntimeSpec
-from asrtune_operator.run import Identity, Run
-from asrtune_operator.units import units_of
+from asrtune_operator.values.run import Identity, Run
+from asrtune_operator.values.units import units_of
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 STAGES = [

@@ -11,10 +11,10 @@ import yaml
 from syrupy.assertion import SnapshotAssertion
 
 from asrtune_api.policy import Backend
-from asrtune_operator.backends.base import Manifest
 from asrtune_operator.backends.registry import BACKENDS
-from asrtune_operator.names import ATTEMPT, KIND, MANAGED_BY, QUEUE_NAME, RUN, RUN_SPEC, RUN_UID, STAGE
-from asrtune_operator.run import Run
+from asrtune_operator.values.kinds import Manifest
+from asrtune_operator.values.names import ATTEMPT, KIND, MANAGED_BY, QUEUE_NAME, RUN, RUN_SPEC, RUN_UID, STAGE
+from asrtune_operator.values.run import Run
 from tools.gangs import UID, gang_run, unit_of
 
 TWO_NODES = {"resources": {"nodes": 2, "gpusPerNode": 8}}

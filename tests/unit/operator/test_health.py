@@ -8,8 +8,8 @@ import urllib.request
 
 from prometheus_client import CollectorRegistry
 
-from asrtune_operator.health import Pulse, now, serve
-from asrtune_operator.workqueue import WorkQueue
+from asrtune_operator.state.workqueue import WorkQueue
+from asrtune_operator.telemetry.health import Pulse, now, serve
 from tools.ports import free_port
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from asrtune_api.policy import Backend
 from asrtune_operator.backends.registry import BACKENDS
-from asrtune_operator.intake import Surroundings, digest_of, parse, understand
-from asrtune_operator.kinds import RunObject, RuntimeObject, run_object
-from asrtune_operator.observed import WaitReason
-from asrtune_operator.run import Run, Unready
+from asrtune_operator.state.objects import RunObject, RuntimeObject, run_object
+from asrtune_operator.understand.intake import Surroundings, digest_of, parse, understand
+from asrtune_operator.values.observed import WaitReason
+from asrtune_operator.values.run import Run, Unready
 from tools.gangs import CHAIN, S3
 from tools.manifests import chain, manifest
 from tools.objects import custom_resource

@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asrtune_operator.names import MAX_NAME, workload_name
+from asrtune_operator.values.names import MAX_NAME, workload_name
 
 LABELS = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?", fullmatch=True)
 RUNS = st.one_of(

@@ -17,8 +17,8 @@ from syrupy.assertion import SnapshotAssertion
 
 from asrtune_api.policy import Backend
 from asrtune_operator.backends.registry import BACKENDS
-from asrtune_operator.observe import pod_view
-from asrtune_operator.observed import Outcome
+from asrtune_operator.follow.observe import pod_view
+from asrtune_operator.values.observed import Outcome
 
 RECORDED = json.loads(Path(__file__).with_name("recorded_children.json").read_text())
 PODS = [name for name in RECORDED if not name.endswith("workload")]

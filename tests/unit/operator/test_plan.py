@@ -8,7 +8,7 @@ import pytest
 
 from asrtune_api.status import ConditionType, Phase, StageState
 from asrtune_api.termination import EndClass
-from asrtune_operator.observed import Outcome
+from asrtune_operator.values.observed import Outcome
 from unit.operator.courses import at_train, condition, finish
 from unit.operator.runs import run_of
 from unit.operator.world import World, words

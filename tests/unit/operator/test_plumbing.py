@@ -14,17 +14,18 @@ from prometheus_client import generate_latest
 from typer.testing import CliRunner
 
 from asrtune_api.status import FinetuneStatus, Phase, Progress
+from asrtune_operator.act.refusals import refusal
+from asrtune_operator.act.statuses import difference, dump_status, only_ticks, read_status
 from asrtune_operator.cli import app
-from asrtune_operator.client import ApiError
-from asrtune_operator.kinds import FINETUNES, RunObject, run_object
-from asrtune_operator.logs import JsonFormatter
-from asrtune_operator.metrics import Metrics
-from asrtune_operator.observed import WaitReason
-from asrtune_operator.refusals import refusal
+from asrtune_operator.kube.client import ApiError
 from asrtune_operator.settings import Settings
-from asrtune_operator.statuses import difference, dump_status, only_ticks, read_status
-from asrtune_operator.store import Store
-from asrtune_operator.workqueue import WorkQueue
+from asrtune_operator.state.objects import RunObject, run_object
+from asrtune_operator.state.store import Store
+from asrtune_operator.state.workqueue import WorkQueue
+from asrtune_operator.telemetry.logs import JsonFormatter
+from asrtune_operator.telemetry.metrics import Metrics
+from asrtune_operator.values.kinds import FINETUNES
+from asrtune_operator.values.observed import WaitReason
 from tools.objects import custom_resource
 
 JSON = st.recursive(

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from syrupy.assertion import SnapshotAssertion
 
 from asrtune_api.finetune import QUANTITY_PATTERN
-from asrtune_operator.names import ATTEMPT, KIND, MANAGED_BY, RUN, RUN_SPEC, RUN_UID, STAGE, shorten
-from asrtune_operator.places import CREDENTIALS_DIR, POD
-from asrtune_operator.pods import pod_template
-from asrtune_operator.quantity import to_bytes, to_millicores
-from asrtune_operator.run import Run
+from asrtune_operator.render.pods import pod_template
+from asrtune_operator.render.quantity import to_bytes, to_millicores
+from asrtune_operator.values.names import ATTEMPT, KIND, MANAGED_BY, RUN, RUN_SPEC, RUN_UID, STAGE, shorten
+from asrtune_operator.values.places import CREDENTIALS_DIR, POD
+from asrtune_operator.values.run import Run
 from tools.gangs import EVERYTHING, OWN_VOLUMES, gang_run, unit_of
 
 GANG = {"resources": {"nodes": 2, "gpusPerNode": 8, "cpu": "32", "memory": "200Gi"}}

@@ -3,10 +3,10 @@
 import pytest
 
 from asrtune_api.policy import Backend
-from asrtune_operator.backends.base import Resource
 from asrtune_operator.backends.registry import BACKENDS, choose, missing, unavailable
 from asrtune_operator.backends.trainjob import RUNTIME
-from asrtune_operator.observed import WaitReason
+from asrtune_operator.values.kinds import Resource
+from asrtune_operator.values.observed import WaitReason
 
 JOB_SET, PYTORCH_JOB, TRAIN_JOB = (
     BACKENDS[one].resource for one in (Backend.JOB_SET, Backend.PYTORCH_JOB, Backend.TRAIN_JOB)

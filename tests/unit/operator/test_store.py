@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asrtune_operator.backends.registry import BACKENDS
-from asrtune_operator.kinds import CLUSTER_RUNTIMES, EVALUATIONS, FINETUNES, PODS, RUNTIMES, Kept
-from asrtune_operator.resync import keep
-from asrtune_operator.store import Store
+from asrtune_operator.follow.resync import keep
+from asrtune_operator.state.objects import Kept
+from asrtune_operator.state.store import Store
+from asrtune_operator.values.kinds import CLUSTER_RUNTIMES, EVALUATIONS, FINETUNES, PODS, RUNTIMES
 from tools.objects import custom_resource, job, metadata, pod
 
 JOBS = next(one.resource for one in BACKENDS.values() if one.resource.kind == "Job")

@@ -7,13 +7,14 @@ from typing import Any, cast
 
 from asrtune_api.status import FinetuneStatus, Phase
 from asrtune_operator.backends.registry import BACKENDS
-from asrtune_operator.client import Client
-from asrtune_operator.kinds import CLUSTER_RUNTIMES, CONFIG_MAPS, FINETUNES, RunObject
-from asrtune_operator.places import RUN_KEY
-from asrtune_operator.resync import keep, read
-from asrtune_operator.run import Run
-from asrtune_operator.store import Store
-from asrtune_operator.understanding import Understanding
+from asrtune_operator.follow.resync import keep, read
+from asrtune_operator.kube.client import Client
+from asrtune_operator.state.objects import RunObject
+from asrtune_operator.state.store import Store
+from asrtune_operator.understand.understanding import Understanding
+from asrtune_operator.values.kinds import CLUSTER_RUNTIMES, CONFIG_MAPS, FINETUNES
+from asrtune_operator.values.places import RUN_KEY
+from asrtune_operator.values.run import Run
 from tools.gangs import CHAIN, S3
 from tools.manifests import chain, manifest
 from tools.objects import custom_resource

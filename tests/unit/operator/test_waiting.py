@@ -12,8 +12,8 @@ from typing import Any
 from syrupy.assertion import SnapshotAssertion
 
 from asrtune_api.policy import Backend
-from asrtune_operator.observe import pod_view
-from asrtune_operator.observed import (
+from asrtune_operator.follow.observe import pod_view
+from asrtune_operator.values.observed import (
     ConditionView,
     ContainerView,
     PodView,

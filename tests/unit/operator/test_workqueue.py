@@ -9,7 +9,7 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asrtune_operator.workqueue import FIRST_DELAY, LONGEST_DELAY, WorkQueue
+from asrtune_operator.state.workqueue import FIRST_DELAY, LONGEST_DELAY, WorkQueue
 
 
 async def drain(queue: WorkQueue) -> list[str]:

@@ -9,8 +9,9 @@ from asrtune_api.policy import Backend
 from asrtune_api.progress import ProgressDocument
 from asrtune_api.status import FinetuneStatus, RunStatus
 from asrtune_api.termination import EndClass, TerminationMessage
-from asrtune_operator.actions import CreateGang, DeleteWorkload, Plan
-from asrtune_operator.observed import (
+from asrtune_operator.decide.plan import plan
+from asrtune_operator.values.actions import CreateGang, DeleteWorkload, Plan
+from asrtune_operator.values.observed import (
     ConditionView,
     ContainerView,
     Observed,
@@ -19,8 +20,7 @@ from asrtune_operator.observed import (
     ProgressView,
     WorkloadView,
 )
-from asrtune_operator.plan import plan
-from asrtune_operator.run import Run
+from asrtune_operator.values.run import Run
 from unit.operator.runs import START
 
 Key = tuple[str, int]

@@ -15,7 +15,7 @@ from asrtune_operator.kubectl.failing import PluginError
 from asrtune_operator.kubectl.interleave import Line, interleave, parse_line
 from asrtune_operator.kubectl.runs import RunView
 from asrtune_operator.kubectl.which_logs import choose
-from asrtune_operator.observed import PodView
+from asrtune_operator.values.observed import PodView
 from tools.statuses import FAILED, PENDING, RUNNING, run
 
 # As a containerd node gives them: nine digits, or fewer where a time ends in zeros; the node's own zone.

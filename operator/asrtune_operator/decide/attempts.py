@@ -1,0 +1,234 @@
+"""One unit of the chain: its attempts are made, followed, ended and counted here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from asrtune_api.gate import GateAction, QualityGate, judge
+from asrtune_api.status import AttemptStatus, StageState
+from asrtune_operator.decide.closing import close, lives_on
+from asrtune_operator.decide.draft import Draft
+from asrtune_operator.decide.verdict import Fault, Verdict, gang_end
+from asrtune_operator.decide.watching import watch
+from asrtune_operator.values.actions import CreateGang
+from asrtune_operator.values.observed import Wait, WaitReason
+from asrtune_operator.values.units import Unit
+
+SETTLING: Final = timedelta(seconds=10)
+"""How old an attempt must be before nothing to be seen of it means that somebody deleted it."""
+PATIENCE: Final = timedelta(seconds=30)
+"""How long the rest of a gang may take to end by itself once one pod has failed: its messages say more then."""
+SHORT_LIVED: Final = timedelta(seconds=60)
+LONGEST_BACKOFF: Final = 600
+_AFTER_THE_GATE: Final = (
+    "Its checkpoints stay. Train more or better, or change spec.qualityGate, and apply again."
+)
+
+
+def drive(draft: Draft, unit: Unit) -> None:
+    """Take a unit that is not done one step further."""
+    record = _recovered(draft, unit)
+    if record is not None and record.finished_at is None:
+        record = _follow(draft, unit, record)
+        if record.finished_at is None:
+            return
+    if draft.done(unit) or draft.failure is not None:
+        return
+    if record is not None and lives_on(draft, unit, record):
+        _queue_again(draft, unit, record)
+        return
+    _start(draft, unit, record)
+
+
+def _recovered(draft: Draft, unit: Unit) -> AttemptStatus | None:
+    """The newest record; one for an attempt that is observed but was never written down is made up for."""
+    record = draft.record_of(unit)
+    number = draft.attempt_of(unit)
+    workload, pods = draft.workload(unit, number), draft.pods(unit, number)
+    if number == 0 or (record is not None and record.attempt >= number) or not (workload or pods):
+        return record
+    if record is not None and record.finished_at is None:
+        _close_former(draft, unit, record)
+    made = min(one.created for one in draft.children() if (one.stage, one.attempt) == (unit.key, number))
+    found = AttemptStatus(stage=unit.key, attempt=number, backend=draft.run.backend_of(unit), created_at=made)
+    draft.add_record(found)
+    draft.set_stage(unit.key, attempts=number)
+    return found
+
+
+def _close_former(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
+    """The next attempt was made, but the end of this one was never written down: it counts all the same."""
+    workload, pods = draft.workload(unit, record.attempt), draft.pods(unit, record.attempt)
+    end = gang_end(workload, pods, draft.observed.lost_nodes, size=unit.nodes)
+    if record.verdict is not None:
+        close(draft, unit, record, Verdict(record.verdict), record.message)
+    elif end is not None:
+        close(draft, unit, record, end.verdict, end.message, said=end.said)
+    else:
+        close(draft, unit, record, Verdict.DELETED, "Somebody deleted the workload or its pods.")
+
+
+def _follow(draft: Draft, unit: Unit, record: AttemptStatus) -> AttemptStatus:
+    """See what became of a living attempt. Returns its record as it is then."""
+    workload, pods = draft.workload(unit, record.attempt), draft.pods(unit, record.attempt)
+    alive = [pod for pod in pods if draft.alive(pod)]
+    if (
+        workload is not None
+        and workload.suspended
+        and record.started_at is not None
+        and record.verdict is None
+    ):
+        if alive:
+            draft.wait = Wait(WaitReason.QUOTA_EXHAUSTED, "its quota was taken back; its pods save and end.")
+            return record
+        why = (
+            workload.queue.message
+            if workload.queue and workload.queue.message
+            else "its workload was suspended"
+        )
+        return close(draft, unit, record, Verdict.PREEMPTED, f"The queue took the quota back: {why}.")
+    gone = [pod for pod in draft.observed.gone if (pod.stage, pod.attempt) == (unit.key, record.attempt)]
+    end = gang_end(workload, pods, draft.observed.lost_nodes, size=unit.nodes, gone=gone)
+    if end is not None and end.verdict is Verdict.SUCCEEDED:
+        return close(draft, unit, record, end.verdict, end.message, said=end.said)
+    if end is not None and (record.verdict is None or end.verdict.telling < Verdict(record.verdict).telling):
+        text = f"{end.message} {end.remedy}".strip()
+        record = _judged(draft, record, end.verdict, text)
+    vanished = workload is None and not alive
+    if record.verdict is None and vanished and draft.now - record.created_at >= SETTLING:
+        record = _judged(draft, record, Verdict.DELETED, "Somebody deleted the workload or its pods.")
+    if record.verdict is None and vanished:
+        draft.wait = Wait(WaitReason.CREATED, "The pods are being made.")
+        draft.look_again(record.created_at + SETTLING)
+        return record
+    if record.verdict is None:
+        decided = watch(draft, unit, record)
+        if decided is None:
+            return draft.record_of(unit) or record
+        record = _judged(draft, draft.record_of(unit) or record, *decided)
+    return _end(draft, unit, record)
+
+
+def _judged(draft: Draft, record: AttemptStatus, verdict: Verdict, message: str) -> AttemptStatus:
+    changed = record.model_copy(update={"verdict": verdict.value, "message": message[:1024]})
+    draft.replace_record(record, changed)
+    return changed
+
+
+def _end(draft: Draft, unit: Unit, record: AttemptStatus) -> AttemptStatus:
+    """Bring an attempt with a verdict to its end: nothing of it may be alive when the next one starts."""
+    workload, pods = draft.workload(unit, record.attempt), draft.pods(unit, record.attempt)
+    alive = [pod for pod in pods if draft.alive(pod)]
+    verdict = Verdict(record.verdict or Verdict.INTERNAL_ERROR)
+    draft.wait = Wait(
+        WaitReason.PREVIOUS_ATTEMPT_ENDING,
+        f"Attempt {record.attempt} of {unit.key} ends ({verdict}): {len(alive)} of its pods still save and stop.",
+    )
+    ended = workload is None or workload.deleting or workload.outcome is not None
+    if not alive and ended:
+        return close(draft, unit, record, verdict, record.message)
+    if workload is not None and not workload.deleting:
+        first = min((pod.container.finished for pod in pods if pod.container.finished), default=None)
+        by_itself = verdict.fault in {Fault.PASSING, Fault.CLUSTER, Fault.USER} and first is not None
+        if by_itself and first is not None and draft.now < first + PATIENCE:
+            draft.look_again(first + PATIENCE)
+        else:
+            draft.stop(workload, record.message)
+    return record
+
+
+def _queue_again(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
+    """A queue took an attempt's quota back and may give it another: the same workload, another gang of pods."""
+    again = AttemptStatus(
+        stage=unit.key, attempt=record.attempt, backend=record.backend, created_at=draft.now
+    )
+    draft.add_record(again)
+    draft.set_stage(unit.key, state=StageState.PENDING)
+    _follow(draft, unit, again)
+
+
+def _start(draft: Draft, unit: Unit, record: AttemptStatus | None) -> None:
+    """Make the next attempt as soon as it is wanted, due, and nothing is in its way."""
+    if draft.run.suspend:
+        return
+    if _held_back(draft, unit):
+        return
+    if (
+        wait := _in_the_way(draft, unit) or _too_early(draft, unit, record) or draft.observed.refused
+    ) is not None:
+        draft.wait = wait
+        return
+    number = draft.attempt_of(unit) + 1
+    draft.actions.append(CreateGang(unit, number))
+    draft.add_record(
+        AttemptStatus(
+            stage=unit.key, attempt=number, backend=draft.run.backend_of(unit), created_at=draft.now
+        )
+    )
+    for name in unit.stages:
+        draft.set_stage(name, state=StageState.PENDING)
+    draft.set_stage(unit.key, attempts=number)
+    if draft.progress is not None:
+        draft.progress = draft.progress.model_copy(update={"advanced_at": None})
+    draft.wait = Wait(WaitReason.CREATED, "The pods are being made.")
+    draft.look_again(draft.now + SETTLING)
+
+
+def _held_back(draft: Draft, unit: Unit) -> bool:
+    """Whether the gate keeps a model from being published; the run has failed then."""
+    gate = draft.run.gate
+    if not unit.publishes or not isinstance(gate, QualityGate) or gate.on_failure is GateAction.REPORT:
+        return False
+    said = judge(gate, draft.results)
+    if said.passed:
+        return False
+    draft.failure = (
+        Verdict.QUALITY_GATE_FAILED,
+        f"The model is not published: {said.message} {_AFTER_THE_GATE}",
+    )
+    return True
+
+
+def _in_the_way(draft: Draft, unit: Unit) -> Wait | None:
+    """Anything alive that another gang of this run must not meet."""
+    if draft.observed.former:
+        names = ", ".join(draft.observed.former[:3])
+        return Wait(
+            WaitReason.EARLIER_RUN_ENDING,
+            f"A deleted run of the same name still ends ({names}); its pods may be saving a checkpoint.",
+        )
+    pods = [pod.name for pod in draft.observed.pods if draft.alive(pod)]
+    stale = [
+        one.name
+        for one in draft.observed.workloads
+        if one.outcome is None and not one.deleting and not draft.succeeded(one)
+    ]
+    if not pods and not stale:
+        return None
+    names = ", ".join([*pods, *stale][:3])
+    return Wait(WaitReason.PREVIOUS_ATTEMPT_ENDING, f"{unit.key} starts when {names} ended.")
+
+
+def _too_early(draft: Draft, unit: Unit, record: AttemptStatus | None) -> Wait | None:
+    """The back-off after an attempt that ended badly."""
+    stage = draft.stages[unit.key]
+    if record is None or record.finished_at is None or stage.state is not StageState.INTERRUPTED:
+        return None
+    fault = Verdict(record.verdict).fault if record.verdict else Fault.NONE
+    lived = record.finished_at - record.started_at if record.started_at else timedelta(0)
+    if fault is Fault.PASSING:
+        times = stage.retries
+    elif fault is Fault.CLUSTER and lived < SHORT_LIVED:
+        times = stage.interruptions
+    else:
+        return None
+    seconds = min(LONGEST_BACKOFF, draft.run.policy.backoff_seconds * 2 ** min(max(times - 1, 0), 10))
+    due = record.finished_at + timedelta(seconds=seconds)
+    if draft.now >= due:
+        return None
+    draft.look_again(due)
+    return Wait(
+        WaitReason.BACKING_OFF,
+        f"{unit.key} is tried again at {due:%H:%M:%S} UTC after {record.verdict}: {record.message}",
+    )

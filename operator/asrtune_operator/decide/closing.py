@@ -1,0 +1,90 @@
+"""The end of an attempt is written down: what it cost, what it leaves, and whether the run goes on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from asrtune_api.status import AttemptStatus, StageState
+from asrtune_api.termination import TerminationMessage
+from asrtune_operator.decide.draft import Draft
+from asrtune_operator.decide.results import take_results
+from asrtune_operator.decide.usage import gpu_seconds, lost_gpu_seconds
+from asrtune_operator.decide.verdict import Fault, Verdict
+from asrtune_operator.values.units import Unit
+
+
+def close(
+    draft: Draft,
+    unit: Unit,
+    record: AttemptStatus,
+    verdict: Verdict,
+    message: str,
+    *,
+    said: TerminationMessage | None = None,
+) -> AttemptStatus:
+    """Write down how an attempt ended, count it, and decide whether the stage is done, failed, or tried again.
+
+    Returns:
+        The closed record.
+    """
+    pods = draft.pods(unit, record.attempt)
+    finished = _finished(draft, unit, record)
+    closed = record.model_copy(
+        update={
+            "verdict": verdict.value,
+            "message": message[:1024],
+            "finished_at": finished,
+            "gpu_seconds": max(record.gpu_seconds, gpu_seconds(pods, draft.now)),
+        }
+    )
+    lost = lost_gpu_seconds(closed, verdict, draft.progress, said)
+    closed = closed.model_copy(update={"lost_gpu_seconds": lost})
+    draft.replace_record(record, closed)
+    if verdict is Verdict.SUCCEEDED:
+        take_results(draft, unit, closed, said)
+    else:
+        _count(draft, unit, verdict, message, finished)
+    return closed
+
+
+def lives_on(draft: Draft, unit: Unit, record: AttemptStatus) -> bool:
+    """Whether a closed attempt's workload waits in its queue for another gang."""
+    workload = draft.workload(unit, record.attempt)
+    return (
+        record.verdict == Verdict.PREEMPTED
+        and workload is not None
+        and workload.outcome is None
+        and not workload.deleting
+    )
+
+
+def _finished(draft: Draft, unit: Unit, record: AttemptStatus) -> datetime:
+    ends = [pod.container.finished for pod in draft.pods(unit, record.attempt) if pod.container.finished]
+    return min(max([*ends, record.created_at]), draft.now) if ends else draft.now
+
+
+def _count(draft: Draft, unit: Unit, verdict: Verdict, message: str, at: datetime) -> None:
+    stage, policy = draft.stages[unit.key], draft.run.policy
+    fault = verdict.fault
+    counter, limit = {
+        Fault.PASSING: ("retries", policy.max_retries),
+        Fault.STALL: ("stall_restarts", policy.max_stall_restarts),
+        Fault.CLUSTER: ("interruptions", policy.max_interruptions),
+    }.get(fault, ("", None))
+    state = StageState.FAILED if fault is Fault.USER else StageState.INTERRUPTED
+    if counter:
+        used = getattr(stage, counter)
+        if limit is not None and used >= limit:
+            state = StageState.FAILED
+            if limit:
+                message = (
+                    f"{message} That was attempt {stage.attempts}; {used} of {limit} restarts are used up."
+                )
+        else:
+            draft.set_stage(unit.key, **{counter: used + 1})
+    for name in unit.stages:
+        if draft.stages[name].state in {StageState.PENDING, StageState.RUNNING, StageState.INTERRUPTED}:
+            draft.set_stage(name, state=StageState.PENDING if name != unit.key else state)
+    if state is StageState.FAILED:
+        draft.set_stage(unit.key, finished_at=at)
+        draft.failure = (verdict, message)

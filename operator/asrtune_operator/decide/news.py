@@ -1,0 +1,74 @@
+"""News for `kubectl describe`: what changed between two statuses, one event for each change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from asrtune_api.status import AttemptStatus, Condition, ConditionStatus, ConditionType, RunStatus
+from asrtune_operator.decide.verdict import Fault, Verdict
+from asrtune_operator.values.actions import Event, EventType
+from asrtune_operator.values.observed import WaitReason
+
+_QUIET = frozenset(
+    {
+        WaitReason.CREATED,
+        WaitReason.CONTAINER_CREATING,
+        WaitReason.PREVIOUS_ATTEMPT_ENDING,
+        WaitReason.GANG_INCOMPLETE,
+    }
+)
+
+
+def news(before: RunStatus, after: RunStatus) -> Sequence[Event]:
+    """Events for what is new in a status; none where nothing is."""
+    return [*_attempts(before, after), *_waits(before, after), *_ends(before, after)]
+
+
+def _attempts(before: RunStatus, after: RunStatus) -> Iterator[Event]:
+    known = {(one.stage, one.attempt, one.created_at): one for one in before.attempts}
+    for one in after.attempts:
+        old = known.get((one.stage, one.attempt, one.created_at))
+        what = f"{one.stage}, attempt {one.attempt}"
+        if old is None:
+            yield Event(EventType.NORMAL, "AttemptCreated", f"{what}: {one.backend} made.")
+        if one.started_at is not None and (old is None or old.started_at is None):
+            yield Event(EventType.NORMAL, "AttemptRunning", f"{what}: all pods run.")
+        if one.finished_at is not None and (old is None or old.finished_at is None):
+            yield _ended(one, what)
+
+
+def _ended(one: AttemptStatus, what: str) -> Event:
+    verdict = Verdict(one.verdict) if one.verdict else Verdict.INTERNAL_ERROR
+    kind = EventType.NORMAL if verdict.fault in {Fault.NONE, Fault.ASKED} else EventType.WARNING
+    return Event(kind, f"Attempt{verdict}", f"{what}: {one.message}")
+
+
+def _waits(before: RunStatus, after: RunStatus) -> Iterator[Event]:
+    now, then = _condition(after, ConditionType.RUNNING), _condition(before, ConditionType.RUNNING)
+    if now is None or now.status is not ConditionStatus.FALSE or now.reason not in set(WaitReason) - _QUIET:
+        return
+    if then is None or then.reason != now.reason:
+        yield Event(EventType.WARNING, now.reason, now.message)
+
+
+def _ends(before: RunStatus, after: RunStatus) -> Iterator[Event]:
+    for kind, event in (
+        (ConditionType.SUSPENDED, EventType.NORMAL),
+        (ConditionType.QUALITY_GATE_PASSED, EventType.NORMAL),
+        (ConditionType.COMPLETE, EventType.NORMAL),
+        (ConditionType.FAILED, EventType.WARNING),
+    ):
+        now, then = _condition(after, kind), _condition(before, kind)
+        if now is None or (then is not None and then.status is now.status):
+            continue
+        if kind is ConditionType.SUSPENDED and now.status is ConditionStatus.FALSE:
+            yield Event(EventType.NORMAL, "Resumed", "spec.suspend is false: the run goes on.")
+        elif kind is ConditionType.QUALITY_GATE_PASSED and now.status is not ConditionStatus.TRUE:
+            if now.status is ConditionStatus.FALSE:
+                yield Event(EventType.WARNING, "QualityGateFailed", now.message)
+        else:
+            yield Event(event, kind, now.message or now.reason)
+
+
+def _condition(status: RunStatus, kind: ConditionType) -> Condition | None:
+    return next((one for one in status.conditions if one.type is kind), None)

@@ -1,0 +1,103 @@
+"""A living attempt: is it to be stopped, does it wait, does it advance?"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from asrtune_api.status import AttemptStatus, StageState
+from asrtune_operator.decide.draft import DONE, Draft
+from asrtune_operator.decide.progress_status import advance
+from asrtune_operator.decide.usage import gpu_seconds
+from asrtune_operator.decide.verdict import Verdict
+from asrtune_operator.values.observed import Wait, WaitReason
+from asrtune_operator.values.units import Unit
+
+Decision = tuple[Verdict, str]
+
+_TOO_LATE: Final = {
+    WaitReason.GPUS_UNAVAILABLE: Verdict.UNSCHEDULABLE,
+    WaitReason.RESOURCES_UNAVAILABLE: Verdict.UNSCHEDULABLE,
+    WaitReason.NODE_SELECTOR_UNMATCHED: Verdict.UNSCHEDULABLE,
+    WaitReason.TAINT_UNTOLERATED: Verdict.UNSCHEDULABLE,
+    WaitReason.TOPOLOGY_UNSATISFIED: Verdict.UNSCHEDULABLE,
+    WaitReason.QUOTA_EXHAUSTED: Verdict.QUEUED_TOO_LONG,
+    WaitReason.QUEUE_NOT_FOUND: Verdict.QUEUED_TOO_LONG,
+    WaitReason.QUEUE_INACTIVE: Verdict.QUEUED_TOO_LONG,
+    WaitReason.IMAGE_UNAVAILABLE: Verdict.IMAGE_PULL,
+}
+
+
+def watch(draft: Draft, unit: Unit, record: AttemptStatus) -> Decision | None:
+    """Look at a living attempt: its record and the unit's stages are brought up to date.
+
+    Returns:
+        Verdict and message if it is to be ended.
+    """
+    if draft.run.suspend:
+        return Verdict.SUSPENDED, "spec.suspend is true: it saves a checkpoint and releases its GPUs."
+    pods = draft.pods(unit, record.attempt)
+    started = [pod for pod in pods if pod.running or pod.ended]
+    whole = len(started) >= unit.nodes
+    update: dict[str, object] = {"gpu_seconds": max(record.gpu_seconds, gpu_seconds(pods, draft.now))}
+    if whole and record.started_at is None:
+        begun = [pod.container.started for pod in started if pod.container.started]
+        update["started_at"] = max(begun, default=draft.now)
+    changed = record.model_copy(update=update)
+    draft.replace_record(record, changed)
+    if not whole:
+        draft.wait = draft.observed.wait or Wait(WaitReason.CREATED, "The pods are being made.")
+        return too_late(draft, changed.created_at, draft.wait) or too_long(draft)
+    _runs(draft, unit, changed)
+    return too_long(draft) or _stalled(draft, unit, changed)
+
+
+def too_late(draft: Draft, since: datetime, wait: Wait) -> Decision | None:
+    """Whether the wait for pods is over the limit of the run policy."""
+    limit = draft.run.policy.start_deadline_seconds
+    if limit is None:
+        return None
+    end = since + timedelta(seconds=limit)
+    if draft.now < end:
+        draft.look_again(end)
+        return None
+    verdict = _TOO_LATE.get(wait.reason, Verdict.NOT_STARTED)
+    return verdict, f"It did not run within runPolicy.startDeadlineSeconds ({limit} s): {wait.message}"
+
+
+def _runs(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
+    draft.running = unit
+    if draft.started_at is None:
+        draft.started_at = record.started_at
+    advance(draft, unit, record)
+    first = draft.stages[unit.key]
+    if first.state not in DONE:
+        draft.set_stage(unit.key, state=StageState.RUNNING)
+    if first.started_at is None:
+        draft.set_stage(unit.key, started_at=record.started_at)
+
+
+def too_long(draft: Draft) -> Decision | None:
+    """Whether the run is over its deadline."""
+    limit = draft.run.policy.deadline_seconds
+    if limit is None or draft.started_at is None:
+        return None
+    end = draft.started_at + timedelta(seconds=limit + draft.paused_seconds)
+    if draft.now < end:
+        draft.look_again(end)
+        return None
+    return Verdict.DEADLINE_EXCEEDED, f"The run was not done within runPolicy.deadlineSeconds ({limit} s)."
+
+
+def _stalled(draft: Draft, unit: Unit, record: AttemptStatus) -> Decision | None:
+    """No progress for too long. Only where progress was seen before: who cannot be read is not known to hang."""
+    limit = draft.run.policy.stall_timeout_seconds
+    since = draft.progress.advanced_at if draft.progress else None
+    if since is None or record.started_at is None:
+        return None
+    end = max(since, record.started_at) + timedelta(seconds=limit)
+    if draft.now < end:
+        draft.look_again(end)
+        return None
+    at = f" at step {draft.progress.step}" if draft.progress and draft.progress.step else ""
+    return Verdict.STALLED, f"{unit.key} has made no progress for {limit} s{at}; its pods ran all the while."

@@ -1,0 +1,1 @@
+"""Keeps what the operator knows of the cluster up to date."""

@@ -1,0 +1,1 @@
+"""How the operator itself does: metrics, health, logs."""

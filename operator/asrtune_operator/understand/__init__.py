@@ -1,0 +1,1 @@
+"""From a custom resource to a run whose every value is decided."""

@@ -1,0 +1,1 @@
+"""Which run is looked at next, and one look at it."""
