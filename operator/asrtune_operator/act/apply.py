@@ -1,4 +1,4 @@
-"""Carries out a plan: first what is made, then the status, then what is deleted and told. Decides nothing."""
+"""Carries out a plan: first what is made, then the news, then the status, then what is deleted. Decides nothing."""
 
 from __future__ import annotations
 
@@ -57,6 +57,11 @@ class Applier:
                 return wait
         return None
 
+    async def tell(self, run: RunObject, plan: Plan) -> None:
+        """Tell the news. Told anew after a death before the status was written, they are the same events."""
+        for event in plan.events:
+            await tell(self.client, run, event)
+
     async def write(self, run: RunObject, plan: Plan) -> bool:
         """Write the status where it differs. Returns whether it did.
 
@@ -82,7 +87,7 @@ class Applier:
         return True
 
     async def finish(self, run: RunObject, plan: Plan) -> None:
-        """Delete and tell, once the status is written.
+        """Delete, once the status is written.
 
         Raises:
             ApiError: a failure.
@@ -93,8 +98,6 @@ class Applier:
                 resource = BACKENDS[action.workload.backend].resource
                 namespace, view = run.identity.namespace, action.workload
                 await self.client.delete(resource, namespace, view.name, uid=view.uid)
-        for event in plan.events:
-            await tell(self.client, run, event)
 
 
 def _resource(manifest: dict[str, Any]) -> Resource:

@@ -33,9 +33,8 @@ async def tell(client: Client, run: RunObject, event: Event) -> None:
 
 
 def _manifest(run: RunObject, event: Event) -> dict[str, Any]:
-    """An Event about the version of the run that its plan was made from."""
     identity = run.identity
-    said = f"{identity.uid} {run.version} {event.reason} {event.message}"
+    said = f"{identity.uid} {event.occasion} {event.reason}"
     digest = hashlib.sha256(said.encode()).hexdigest()[:12]
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {

@@ -28,27 +28,28 @@ def _attempts(before: RunStatus, after: RunStatus) -> Iterator[Event]:
     known = {(one.stage, one.attempt, one.created_at): one for one in before.attempts}
     for one in after.attempts:
         old = known.get((one.stage, one.attempt, one.created_at))
-        what = f"{one.stage}, attempt {one.attempt}"
+        what, occasion = f"{one.stage}, attempt {one.attempt}", f"{one.stage}/{one.attempt}"
         if old is None:
-            yield Event(EventType.NORMAL, "AttemptCreated", f"{what}: {one.backend} made.")
+            yield Event(EventType.NORMAL, "AttemptCreated", f"{what}: {one.backend} made.", occasion)
         if one.started_at is not None and (old is None or old.started_at is None):
-            yield Event(EventType.NORMAL, "AttemptRunning", f"{what}: all pods run.")
+            yield Event(EventType.NORMAL, "AttemptRunning", f"{what}: all pods run.", occasion)
         if one.finished_at is not None and (old is None or old.finished_at is None):
-            yield _ended(one, what)
+            yield _ended(one, what, occasion)
 
 
-def _ended(one: AttemptStatus, what: str) -> Event:
+def _ended(one: AttemptStatus, what: str, occasion: str) -> Event:
     verdict = Verdict(one.verdict) if one.verdict else Verdict.INTERNAL_ERROR
     kind = EventType.NORMAL if verdict.fault in {Fault.NONE, Fault.ASKED} else EventType.WARNING
-    return Event(kind, f"Attempt{verdict}", f"{what}: {one.message}")
+    return Event(kind, f"Attempt{verdict}", f"{what}: {one.message}", occasion)
 
 
 def _waits(before: RunStatus, after: RunStatus) -> Iterator[Event]:
+    """A cause that comes and goes is told once an attempt."""
     now, then = _condition(after, ConditionType.RUNNING), _condition(before, ConditionType.RUNNING)
     if now is None or now.status is not ConditionStatus.FALSE or now.reason not in set(WaitReason) - _QUIET:
         return
     if then is None or then.reason != now.reason:
-        yield Event(EventType.WARNING, now.reason, now.message)
+        yield Event(EventType.WARNING, now.reason, now.message, f"{_spec(after)}/{len(after.attempts)}")
 
 
 def _ends(before: RunStatus, after: RunStatus) -> Iterator[Event]:
@@ -62,12 +63,16 @@ def _ends(before: RunStatus, after: RunStatus) -> Iterator[Event]:
         if now is None or (then is not None and then.status is now.status):
             continue
         if kind is ConditionType.SUSPENDED and now.status is ConditionStatus.FALSE:
-            yield Event(EventType.NORMAL, "Resumed", "spec.suspend is false: the run goes on.")
+            yield Event(EventType.NORMAL, "Resumed", "spec.suspend is false: the run goes on.", _spec(after))
         elif kind is ConditionType.QUALITY_GATE_PASSED and now.status is not ConditionStatus.TRUE:
             if now.status is ConditionStatus.FALSE:
-                yield Event(EventType.WARNING, "QualityGateFailed", now.message)
+                yield Event(EventType.WARNING, "QualityGateFailed", now.message, _spec(after))
         else:
-            yield Event(event, kind, now.message or now.reason)
+            yield Event(event, kind, now.message or now.reason, _spec(after))
+
+
+def _spec(status: RunStatus) -> str:
+    return f"{status.observed_generation}/{status.retried or ''}"
 
 
 def _condition(status: RunStatus, kind: ConditionType) -> Condition | None:

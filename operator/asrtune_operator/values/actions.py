@@ -39,11 +39,20 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """News for `kubectl describe`: one for each change."""
+    """News for `kubectl describe`: one for each change.
+
+    Attributes:
+        type: how bad it is.
+        reason: what happened, in CamelCase.
+        message: the same for people.
+        occasion: what sets it apart from other events of the run with the same reason; the same whenever the same
+            change is planned anew.
+    """
 
     type: EventType
     reason: str
     message: str
+    occasion: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +62,7 @@ class Plan:
     Attributes:
         actions: in order.
         status: the whole status as it shall be.
-        events: news since the status before.
+        events: news since the status before. Told before the status is written, so that none is lost.
         requeue: seconds after which to look again even if nothing happens; None: only on an event.
     """
 

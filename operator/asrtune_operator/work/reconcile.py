@@ -106,9 +106,10 @@ class Reconciler:
             if refused is not None:
                 made = plan(understood, status, replace(observed, refused=refused), now)
         later = self._later(run, made, memory)
-        if later is None and await self._parts.applier.write(run, made):
-            memory.written = _clock()
         if later is None:
+            await self._parts.applier.tell(run, made)
+            if await self._parts.applier.write(run, made):
+                memory.written = _clock()
             await self._parts.applier.finish(run, made)
         retry = memory.due - _clock()
         again = self._wait_again(memory, observed.wait)

@@ -51,7 +51,7 @@ class PlanMachine(RuleBasedStateMachine):
     def plan(self) -> None:
         self.world.step()
 
-    @rule(effects=st.integers(0, 3))
+    @rule(effects=st.integers(0, 6))
     def plan_and_die(self, effects: int) -> None:
         self.world.step(crash_after=effects)
 
@@ -146,6 +146,13 @@ class PlanMachine(RuleBasedStateMachine):
             numbers = [number for name, number in self.world.created if name == stage]
             assert numbers == sorted(numbers)
 
+    @invariant()
+    def every_change_is_told(self) -> None:
+        for one in self.world.status.attempts:
+            occasion = f"{one.stage}/{one.attempt}"
+            assert (occasion, "AttemptCreated") in self.world.told
+            assert one.finished_at is None or (occasion, f"Attempt{one.verdict}") in self.world.told
+
     def teardown(self) -> None:
         """Once nothing disturbs it any more, it comes to its end; a second plan of an applied plan is empty."""
         self.world.run = replace(self.world.run, suspend=False)
@@ -171,6 +178,7 @@ class PlanMachine(RuleBasedStateMachine):
                     self.world.succeed(key)
         assert self.world.status.phase is Phase.SUCCEEDED, self.world.status.conditions
         assert all(stage.state is StageState.SUCCEEDED for stage in self.world.status.stages)
+        assert self.world.events.count("Complete") == 1
 
 
 PlanMachine.TestCase.settings = settings(

@@ -10,7 +10,7 @@ from asrtune_api.progress import ProgressDocument
 from asrtune_api.status import FinetuneStatus, RunStatus
 from asrtune_api.termination import EndClass, TerminationMessage
 from asrtune_operator.decide.plan import plan
-from asrtune_operator.values.actions import CreateGang, DeleteWorkload, Plan
+from asrtune_operator.values.actions import CreateGang, DeleteWorkload, Event, Plan
 from asrtune_operator.values.observed import (
     ConditionView,
     ContainerView,
@@ -39,6 +39,8 @@ class World:
     lost_nodes: frozenset[str] = frozenset()
     created: list[Key] = field(default_factory=list)
     events: list[str] = field(default_factory=list)
+    told: set[tuple[str, str]] = field(default_factory=set)
+    """Occasion and reason of every event, as the API server keeps one of each."""
     counter: int = 0
 
     def observed(self) -> Observed:
@@ -57,13 +59,17 @@ class World:
         made = self.plan()
         effects = [one for one in made.actions if isinstance(one, CreateGang)]
         rest = [one for one in made.actions if isinstance(one, DeleteWorkload)]
-        steps = [*effects, None, *rest]
+        steps = [*effects, *made.events, made.status, *rest]
         for one in steps[:crash_after]:
-            if one is None:
-                self.status = made.status
-                self.events += [event.reason for event in made.events]
-            else:
-                self.apply(one)
+            match one:
+                case Event():
+                    if (one.occasion, one.reason) not in self.told:
+                        self.events.append(one.reason)
+                    self.told.add((one.occasion, one.reason))
+                case RunStatus():
+                    self.status = one
+                case _:
+                    self.apply(one)
         return made
 
     def settle(self, limit: int = 30) -> None:
