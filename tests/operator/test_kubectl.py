@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tools.log_node import NAME as LOG_NODE
 from tools.log_node import LogNode, log_node
 from tools.plugin import Plugin
 from tools.ports import lasting_port
-from tools.statuses import FAILED, PENDING, RUNNING, SUCCEEDED, SUSPENDED, run
+from tools.statuses import FAILED, PENDING, RUNNING, SUCCEEDED, SUSPENDED, store
 
 Json = dict[str, Any]
 Make = Callable[..., Json]
@@ -32,25 +33,7 @@ def plugin(cluster: Cluster) -> Plugin:
 
 @pytest.fixture
 def make(cluster: Cluster, namespace: str) -> Make:
-    """Creates a run and gives it a status, as an operator would."""
-
-    def made(status: Json, name: str = "calls", kind: str = "ASRFinetune", **spec: Any) -> Json:
-        document = run({}, name=name, namespace=namespace, **spec)
-        document["metadata"] = {"name": name, "namespace": namespace}
-        document["kind"] = kind
-        del document["status"]
-        if kind == "ASREvaluation":
-            document["spec"] = {
-                "models": [{"name": "base", "uri": "s3://speech/base"}],
-                "testSets": [{"name": "calls", "uri": "s3://speech/test.jsonl"}],
-                "output": {"uri": f"s3://speech/evals/{name}"},
-            }
-        created = cluster.api.create(document)
-        if status:
-            cluster.api.patch_status(kind, name, status, namespace)
-        return created
-
-    return made
+    return partial(store, cluster.api, namespace)
 
 
 def pod_of(made: Json, rank: int, *, stage: str = "train", attempt: int = 2, node: str = "") -> Json:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException
 
 from asrtune_api.suggest import did_you_mean
-from asrtune_operator.kube.client import ApiError, ApiUnreachableError, Client, path_of
+from asrtune_operator.kube.client import RETRIED, ApiError, ApiUnreachableError, Client, path_of
 from asrtune_operator.kube.credentials import credentials
 from asrtune_operator.kubectl.failing import PluginError
 from asrtune_operator.kubectl.options import Where
@@ -27,6 +29,9 @@ from asrtune_operator.values.kinds import EVALUATIONS, EVENTS, FINETUNES, PODS, 
 MANAGER: Final = "kubectl-asrtune"
 """Field manager of what the plugin changes."""
 _ATTEMPTS: Final = 3
+_OUTAGE_SECONDS: Final = 300
+"""How long an API server may be away while a run is followed."""
+_PAUSE_SECONDS: Final = 2
 _WHICH_KUBECONFIG: Final = (
     "Does `kubectl get namespaces` work? Name the file with --kubeconfig or $KUBECONFIG."
 )
@@ -56,6 +61,22 @@ class Cluster:
             remedy=_suggestion(ref, names)
             or "See `kubectl asrtune status`, or name the namespace: -n NAMESPACE.",
         )
+
+    async def run_again(self, ref: Ref) -> RunView:
+        """A run that is followed for hours: an API server that restarts meanwhile is waited for.
+
+        Raises:
+            PluginError: it was deleted.
+        """
+        deadline = time.monotonic() + _OUTAGE_SECONDS
+        while True:
+            try:
+                return await self.run(ref)
+            except (ApiUnreachableError, ApiError) as error:
+                for_good = isinstance(error, ApiError) and error.status not in RETRIED
+                if for_good or time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def runs(self, resource: Resource) -> list[RunView]:
         """All runs of a kind, the oldest first.

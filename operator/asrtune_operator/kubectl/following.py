@@ -30,7 +30,7 @@ async def until(cluster: Cluster, view: RunView, reached: Callable[[RunView], bo
                 console.print(said, markup=False)
             told = said
             await asyncio.sleep(_PERIOD_SECONDS)
-            view = await cluster.run(view.ref)
+            view = await cluster.run_again(view.ref)
     return view
 
 

@@ -14,6 +14,7 @@ from asrtune_operator.kubectl.resume import resume
 from asrtune_operator.kubectl.retry import retry
 from asrtune_operator.kubectl.status import status
 from asrtune_operator.kubectl.suspend import suspend
+from asrtune_operator.kubectl.wait import wait
 from asrtune_operator.kubectl.why import why
 
 app = typer.Typer(
@@ -24,9 +25,9 @@ app = typer.Typer(
     help="Watch and steer fine-tuning runs and evaluations. NAME is an ASRFinetune; write evaluation/NAME for an "
     "ASREvaluation.",
     epilog=f"Exit codes: 0 done, {FAILED} could not be done (no such run, no right, no answer, a wrong manifest). "
-    "`why` has codes of its own.",
+    "`why` and `wait` have codes of their own.",
 )
-for command in (status, why, logs, suspend, resume, retry, render):
+for command in (status, why, logs, wait, suspend, resume, retry, render):
     app.command()(command)
 
 

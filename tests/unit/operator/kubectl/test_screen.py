@@ -15,6 +15,7 @@ from asrtune_operator.kubectl.overview import overview
 from asrtune_operator.kubectl.reasons import Answer, why_of
 from asrtune_operator.kubectl.runs import RunView, ref_of
 from asrtune_operator.kubectl.screen import screen
+from asrtune_operator.kubectl.summary import summary
 from tools.statuses import FAILED, PENDING, RESULTS, RUNNING, STATUSES, SUCCEEDED, SUSPENDED, run
 
 NOW = datetime(2026, 1, 1, 1, 0, tzinfo=UTC)
@@ -54,6 +55,18 @@ def test_screen_of_an_evaluation(snapshot: SnapshotAssertion) -> None:
     raw = run(status | {"best": {"model": "finetuned", "percent": "8.1"}}, name="weekly")
     raw["kind"] = "ASREvaluation"
     assert text(screen(RunView(raw), NOW)) == snapshot
+
+
+@pytest.mark.parametrize("name", STATUSES)
+def test_summary(name: str, snapshot: SnapshotAssertion) -> None:
+    assert summary(RunView(run(STATUSES[name]))) == snapshot
+
+
+def test_a_message_has_no_power_over_the_page_of_a_summary() -> None:
+    status = copy.deepcopy(FAILED)
+    status["conditions"][1]["message"] = "a|b\n# <img src=x> [c](d) `e`"
+    said = summary(RunView(run(status)))
+    assert r"a\|b # \<img src=x\> \[c\](d) \`e\`" in said
 
 
 def test_a_narrow_terminal_loses_no_word() -> None:
