@@ -16,6 +16,7 @@ from pathlib import Path
 
 from asrtune_api.errors import AsrtuneError, ExitCode, InterruptedRunError, OutOfMemoryError
 from asrtune_trainer.faults import PEER_LOST, Failure
+from asrtune_trainer.memory import OomKills
 from asrtune_trainer.stages.base import Node
 from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.telemetry.events import Checkpointed, Saving, Telemetry
@@ -61,6 +62,7 @@ class GangProcesses:
         self._outcome: Outcome | None = None
         self._saving = False
         self._ended_by_us = ""
+        self._oom_kills = OomKills()
 
     def run(self) -> TrainSummary:
         """Until all processes of this node have ended.
@@ -184,10 +186,7 @@ class GangProcesses:
         if failure is not None and _mereness(failure) == 0:
             raise failure.error()
         if "SIGKILL" in tail or "exitcode: -9" in tail:
-            raise OutOfMemoryError(
-                "a training process was killed, most likely because memory ran out.",
-                remedy="Lower train.batch.size or train.workers, or give more memory.",
-            )
+            raise _killed(self._oom_kills)
         if failure is not None:
             raise failure.error()
         if self._stop:
@@ -208,6 +207,22 @@ class GangProcesses:
         return own + [
             Failure.model_validate_json(path.read_bytes()) for path in folder.glob("failure-*.json")
         ]
+
+
+def _killed(kills: OomKills) -> AsrtuneError:
+    for_memory = kills.happened
+    if for_memory is False:
+        return AsrtuneError(
+            "a training process was killed from outside (SIGKILL), and not for want of memory.",
+            remedy="Ask who runs the machine.",
+            reason="WorkerKilled",
+        )
+    return OutOfMemoryError(
+        "a training process was killed, "
+        + ("as" if for_memory else "most likely because")
+        + " memory ran out.",
+        remedy="Lower train.batch.size or train.workers, or give more memory.",
+    )
 
 
 def _tail(log: Path) -> bytes:
