@@ -3,7 +3,7 @@
 #   tests/cluster/build.sh                     # what `make test` needs
 #   tests/cluster/build.sh kube kwok           # these groups alone
 #   tests/cluster/build.sh --where             # builds nothing; prints "GROUP DIRECTORY" for each group that is there
-# Groups of `make test`:  kube etcd kwok kueue training-operator jobset trainer
+# Groups of `make test`:  kube etcd kwok kueue training-operator jobset trainer helm prometheus
 # Groups for real nodes:  node containerd coredns distribution
 # A group comes whole from the first directory that has all of it: $KUBEBUILDER_ASSETS, one on PATH, or the cache,
 # ${XDG_CACHE_HOME:-~/.cache}/asrtune/kube/KUBERNETES-VERSION/, where it is built if need be (seconds are in times.txt).
@@ -15,7 +15,7 @@ hack=$here/../../hack
 source "$hack/versions.env"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/asrtune/kube
 home=$cache/$KUBERNETES_VERSION
-needed=(kube etcd kwok kueue training-operator jobset trainer) # the longest first
+needed=(kube etcd kwok kueue prometheus training-operator jobset trainer helm) # the longest first
 for_nodes=(node containerd coredns distribution)
 
 files_of() {
@@ -27,6 +27,8 @@ files_of() {
     jobset) echo jobset manifests/jobset.yaml ;;
     trainer) echo trainer-controller-manager manifests/trainer.yaml manifests/trainer-torch-runtime.yaml ;;
     kueue) echo kueue manifests/kueue.yaml ;;
+    helm) echo helm ;;
+    prometheus) echo prometheus promtool ;;
     node) echo kubelet kube-proxy fakegpu ;;
     containerd) echo containerd containerd-shim-runc-v2 ctr ;;
     coredns) echo coredns ;;
@@ -61,12 +63,13 @@ source_of() { "$go" mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/
 
 quiet() { "$@" 2>"$stage/log" || { tail -20 "$stage/log" >&2 && return 1; }; }
 
-# build_in_module MODULE@VERSION PACKAGE...: in the module's own directory, so that its replace directives hold
+# build_in_module MODULE@VERSION PACKAGE...: in the module's own directory, so that its replace directives hold; linked
+# with $link besides
 build_in_module() {
   local directory
   directory=$(source_of "$1")
   shift
-  (cd "$directory" && quiet "$go" build -ldflags "-s -w" -o "$stage/out/" "$@")
+  (cd "$directory" && quiet "$go" build -ldflags "-s -w ${link:-}" -o "$stage/out/" "$@")
 }
 
 kustomize() { "$(where kube)/kubectl" kustomize "$1"; }
@@ -138,6 +141,21 @@ build_kueue() {
   local module=sigs.k8s.io/kueue@v$KUEUE_VERSION
   build_in_module "$module" ./cmd/kueue
   kustomize "$(source_of "$module")/config/default" >"$stage/out/manifests/kueue.yaml"
+}
+
+build_helm() { # without these it renders for Kubernetes 1.20 where it asks no cluster
+  local module=helm.sh/helm/v3 minor=${KUBERNETES_VERSION#*.} package link=""
+  for package in chartutil lint/rules; do
+    link+=" -X $module/pkg/$package.k8sVersionMajor=${KUBERNETES_VERSION%%.*}"
+    link+=" -X $module/pkg/$package.k8sVersionMinor=${minor%%.*}"
+  done
+  link+=" -X $module/internal/version.version=v$HELM_VERSION"
+  build_in_module "$module@v$HELM_VERSION" ./cmd/helm
+}
+
+build_prometheus() { # of its service discoveries Kubernetes' alone: the clouds' clients are most of its dependencies
+  local GOFLAGS="$GOFLAGS -tags=remove_all_sd,enable_kubernetes_sd"
+  build_in_module "github.com/prometheus/prometheus@v$PROMETHEUS_VERSION" ./cmd/prometheus ./cmd/promtool
 }
 
 build_containerd() {
