@@ -16,9 +16,9 @@ from prometheus_client.registry import Collector
 from asrtune_operator.state.objects import RunObject
 from asrtune_operator.state.store import Store
 from asrtune_operator.state.workqueue import WorkQueue
+from asrtune_operator.telemetry.states import RUN, StateCollector
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_RUN: Final = ("kind", "namespace", "name")
 _FIGURES: Final = {
     "progress_percent": ("Share of the run's work that is done.", ("progress", "percent")),
     "eta_seconds": ("Estimated seconds until the run is done.", ("progress", "etaSeconds")),
@@ -72,6 +72,7 @@ class Metrics:
     def follow(self, store: Store, queue: WorkQueue, gauges: Mapping[str, Callable[[], float]]) -> None:
         """Serve the runs of a store, the depth of a queue, and other figures by name."""
         self.registry.register(RunCollector(store))
+        self.registry.register(StateCollector(store))
         self.registry.register(_OperatorCollector(queue, gauges))
 
 
@@ -86,7 +87,7 @@ class RunCollector(Collector):
         runs = list(self._store.runs())
         yield self._phases(runs)
         for name, (text, path) in _FIGURES.items():
-            family = GaugeMetricFamily(f"asrtune_run_{name}", text, labels=_RUN)
+            family = GaugeMetricFamily(f"asrtune_run_{name}", text, labels=RUN)
             for run in runs:
                 value = _number(run.status.get(path[0], {}).get(path[1]))
                 if value is not None:
@@ -106,7 +107,7 @@ class RunCollector(Collector):
 
     def _scores(self, runs: list[RunObject]) -> Metric:
         text = "Last error rate, in percent; by validation until a test set was scored."
-        family = GaugeMetricFamily("asrtune_run_error_rate", text, labels=(*_RUN, "set", "model", "metric"))
+        family = GaugeMetricFamily("asrtune_run_error_rate", text, labels=(*RUN, "set", "model", "metric"))
         for run in runs:
             results = run.status.get("results") or []
             for one in results:
@@ -121,7 +122,7 @@ class RunCollector(Collector):
 
     def _losses(self, runs: list[RunObject]) -> Metric:
         text = "GPU time whose work had to be done again, by why."
-        family = GaugeMetricFamily("asrtune_run_lost_gpu_seconds_by_reason", text, labels=(*_RUN, "reason"))
+        family = GaugeMetricFamily("asrtune_run_lost_gpu_seconds_by_reason", text, labels=(*RUN, "reason"))
         for run in runs:
             for one in (run.status.get("usage") or {}).get("lost") or ():
                 family.add_metric((*_labels(run), one["reason"]), one["gpuSeconds"])

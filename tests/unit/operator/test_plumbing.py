@@ -148,6 +148,35 @@ def test_series_of_a_deleted_run_vanish() -> None:
     asyncio.run(body())
 
 
+def test_the_state_of_a_run_is_told() -> None:
+    async def body() -> str:
+        store, metrics = Store(), Metrics()
+        metrics.follow(store, WorkQueue(), {})
+        at = "2025-01-01T00:00:10Z"
+        stage = {"name": "train", "type": "Train", "state": "Running", "startedAt": at, "stallRestarts": 1}
+        stalled = {"type": "Stalled", "status": "True", "reason": "NoProgress"}
+        unknown = {"type": "QualityGatePassed", "status": "Unknown", "reason": "NotEvaluated"}
+        status = {
+            "conditions": [stalled, unknown, "?"],
+            "progress": {"checkpointAt": at, "advancedAt": "yesterday"},
+            "stages": [stage],
+        }
+        store.put(FINETUNES, run_with(status))
+        return generate_latest(metrics.registry).decode()
+
+    text = asyncio.run(body())
+    own, stage = 'kind="ASRFinetune",name="demo",namespace="speech"', 'stage="train"'
+    held = 'kind="ASRFinetune",name="demo",namespace="speech",reason="NoProgress"'
+    assert f'asrtune_run_condition{{condition="Stalled",{held}}} 1.0' in text
+    assert f"asrtune_run_checkpoint_timestamp_seconds{{{own}}} 1.73568961e+09" in text
+    assert f'asrtune_run_stage_state{{{own},{stage},state="Running",type="Train"}} 1.0' in text
+    assert f'asrtune_run_stage_start_timestamp_seconds{{{own},{stage},type="Train"}} 1.73568961e+09' in text
+    assert f'asrtune_run_stage_restarts{{cause="stall",{own},{stage},type="Train"}} 1.0' in text
+    assert f'asrtune_run_stage_restarts{{cause="failure",{own},{stage},type="Train"}} 0.0' in text
+    assert "QualityGatePassed" not in text  # neither true nor false
+    assert "asrtune_run_advance_timestamp_seconds{" not in text
+
+
 def test_a_log_line_is_one_json_object() -> None:
     record = logging.makeLogRecord({"name": "x", "levelname": "INFO", "msg": "two\nlines", "run": "a/b"})
     entry = json.loads(JsonFormatter().format(record))
