@@ -68,7 +68,7 @@ async def _until_stopped(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     lease = Lease(client, _lease_settings(settings))
     store = Store()
-    metrics.follow(store, queue, {"leading": lambda: float(pulse.leading)})
+    metrics.follow(store, queue, pulse.figures())
     surface = Surface(
         configuration=configuration,
         client=client,

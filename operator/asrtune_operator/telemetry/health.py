@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from asrtune_operator.state.workqueue import WorkQueue
+from asrtune_operator.telemetry.metrics import Figures
 
 
 @dataclass(slots=True)
@@ -47,6 +49,18 @@ class Pulse:
         if (down := now() - self.streaming) > self.stuck_seconds:
             found.append(f"the watches have been down for {down:.0f} s")
         return found
+
+    def figures(self) -> Figures:
+        """What /metrics says of it: times rather than ages, so that they stay true between two scrapes."""
+        return {
+            "leading": ("1 while this replica works, 0 while it waits for the lease.", lambda: self.leading),
+            "last_event_timestamp_seconds": ("When a watch last had news.", lambda: _unix(self.event)),
+            "last_reconcile_timestamp_seconds": (
+                "When a look at a run ended last.",
+                lambda: _unix(self.reconcile),
+            ),
+            "last_resync_timestamp_seconds": ("When all was listed last.", lambda: _unix(self.resync)),
+        }
 
     def report(self) -> str:
         """The ages, for people."""
@@ -87,6 +101,11 @@ async def serve(pulse: Pulse, registry: CollectorRegistry, host: str, port: int)
         yield
     finally:
         await runner.cleanup()
+
+
+def _unix(at: float | None) -> float | None:
+    """A moment by the loop's clock as unix seconds."""
+    return None if at is None else time.time() - (now() - at)
 
 
 def now() -> float:

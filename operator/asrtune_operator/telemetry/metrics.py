@@ -22,6 +22,9 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _FIGURES: Final = {
     "progress_percent": ("Share of the run's work that is done.", ("progress", "percent")),
     "eta_seconds": ("Estimated seconds until the run is done.", ("progress", "etaSeconds")),
+    "step": ("Optimiser steps done by the running training.", ("progress", "step")),
+    "steps_planned": ("Optimiser steps that the running training may take.", ("progress", "totalSteps")),
+    "checkpoint_step": ("Optimiser step of the last checkpoint of training.", ("progress", "checkpointStep")),
     "loss": ("Last training loss.", ("progress", "loss")),
     "utterances_per_second": ("Training speed.", ("progress", "utterancesPerSecond")),
     "gpu_seconds": ("GPU time in all.", ("usage", "gpuSeconds")),
@@ -29,6 +32,14 @@ _FIGURES: Final = {
     "cost": ("GPU time times the runtime's price.", ("usage", "cost")),
 }
 """Figure of a run -> its description, and where it stands in the status."""
+_SCORES: Final = {
+    "": ("Last error rate, in percent; by validation until a test set was scored.", "cer"),
+    "_low": ("Lower end of the error rate's 95 % interval, in percent.", "low"),
+    "_high": ("Upper end of the error rate's 95 % interval, in percent.", "high"),
+}
+"""End of a name -> its description, and the field of a score."""
+Figures = Mapping[str, tuple[str, Callable[[], float | None]]]
+"""Name -> description and what reads it; None is not exported."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class Metrics:
         """Count a request to the API server."""
         self.requests.labels(verb, plural, code).observe(seconds)
 
-    def follow(self, store: Store, queue: WorkQueue, gauges: Mapping[str, Callable[[], float]]) -> None:
+    def follow(self, store: Store, queue: WorkQueue, gauges: Figures) -> None:
         """Serve the runs of a store, the depth of a queue, and other figures by name."""
         self.registry.register(RunCollector(store))
         self.registry.register(StateCollector(store))
@@ -85,7 +96,8 @@ class RunCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All series."""
         runs = list(self._store.runs())
-        yield self._phases(runs)
+        yield from self._phases(runs)
+        yield self._gpus(runs)
         for name, (text, path) in _FIGURES.items():
             family = GaugeMetricFamily(f"asrtune_run_{name}", text, labels=RUN)
             for run in runs:
@@ -93,32 +105,37 @@ class RunCollector(Collector):
                 if value is not None:
                     family.add_metric(_labels(run), value)
             yield family
-        yield self._scores(runs)
+        yield from self._scores(runs)
         yield self._losses(runs)
 
-    def _phases(self, runs: list[RunObject]) -> Metric:
+    def _phases(self, runs: list[RunObject]) -> Iterator[Metric]:
         family = GaugeMetricFamily("asrtune_runs", "Runs by phase.", labels=("kind", "namespace", "phase"))
-        tally = Tally(
-            (one.identity.kind, one.identity.namespace, one.status.get("phase", "")) for one in runs
-        )
+        single = GaugeMetricFamily("asrtune_run_phase", "1 for the run's phase.", labels=(*RUN, "phase"))
+        tally = Tally((one.identity.kind, one.identity.namespace, _phase(one)) for one in runs)
         for key, count in tally.items():
             family.add_metric(key, count)
+        for run in runs:
+            single.add_metric((*_labels(run), _phase(run)), 1)
+        yield from (family, single)
+
+    def _gpus(self, runs: list[RunObject]) -> Metric:
+        family = GaugeMetricFamily("asrtune_run_gpus", "GPUs that the run's pods hold now.", labels=RUN)
+        for run in runs:
+            holding = (pod for pod in self._store.pods(run.uid) if pod.node and not pod.ended)
+            family.add_metric(_labels(run), sum(pod.gpus for pod in holding))
         return family
 
-    def _scores(self, runs: list[RunObject]) -> Metric:
-        text = "Last error rate, in percent; by validation until a test set was scored."
-        family = GaugeMetricFamily("asrtune_run_error_rate", text, labels=(*RUN, "set", "model", "metric"))
-        for run in runs:
-            results = run.status.get("results") or []
-            for one in results:
-                value = _number(one.get("cer"))
-                if value is not None:
-                    labels = (one.get("set", ""), one.get("model", ""), one.get("metric", "CER"))
-                    family.add_metric((*_labels(run), *labels), value)
-            best = _number((run.status.get("bestCer") or {}).get("percent"))
-            if not results and best is not None:
-                family.add_metric((*_labels(run), "validation", "finetuned", "CER"), best)
-        return family
+    def _scores(self, runs: list[RunObject]) -> Iterator[Metric]:
+        for end, (text, field_name) in _SCORES.items():
+            labels = (*RUN, "set", "model", "metric")
+            family = GaugeMetricFamily(f"asrtune_run_error_rate{end}", text, labels=labels)
+            for run in runs:
+                for one in run.status.get("results") or (_by_validation(run),):
+                    value = _number(one.get(field_name))
+                    if value is not None:
+                        own = (one.get("set", ""), one.get("model", ""), one.get("metric", "CER"))
+                        family.add_metric((*_labels(run), *own), value)
+            yield family
 
     def _losses(self, runs: list[RunObject]) -> Metric:
         text = "GPU time whose work had to be done again, by why."
@@ -130,7 +147,7 @@ class RunCollector(Collector):
 
 
 class _OperatorCollector(Collector):
-    def __init__(self, queue: WorkQueue, gauges: Mapping[str, Callable[[], float]]) -> None:
+    def __init__(self, queue: WorkQueue, gauges: Figures) -> None:
         self._queue = queue
         self._gauges = gauges
 
@@ -142,12 +159,23 @@ class _OperatorCollector(Collector):
         yield depth
         text = "How long the oldest run has waited for its turn."
         yield GaugeMetricFamily("asrtune_operator_queue_oldest_seconds", text, state.oldest_seconds)
-        for name, read in self._gauges.items():
-            yield GaugeMetricFamily(f"asrtune_operator_{name}", name.replace("_", " "), read())
+        for name, (text, read) in self._gauges.items():
+            if (figure := read()) is not None:
+                yield GaugeMetricFamily(f"asrtune_operator_{name}", text, figure)
 
 
 def _labels(run: RunObject) -> tuple[str, str, str]:
     return run.identity.kind, run.identity.namespace, run.identity.name
+
+
+def _phase(run: RunObject) -> str:
+    return str(run.status.get("phase", ""))
+
+
+def _by_validation(run: RunObject) -> Mapping[str, Any]:
+    """The best error rate so far as a row of results: until a test set was scored, validation's."""
+    best = run.status.get("bestCer") or {}
+    return {"set": "validation", "model": "finetuned", "cer": best.get("percent")}
 
 
 def _number(value: Any) -> float | None:

@@ -104,7 +104,7 @@ def value(metrics: RunMetrics, name: str, **labels: str) -> float | None:
         ("asrtune_train_padding_ratio", {"stage": "train"}, 0.065),
         ("asrtune_validation_loss", {"stage": "train"}, 1.5),
         ("asrtune_validation_cer_ratio", {"stage": "train"}, 0.125),
-        ("asrtune_run_best_validation_cer_ratio", {}, 0.125),
+        ("asrtune_chain_best_validation_cer_ratio", {}, 0.125),
         ("asrtune_checkpoint_step", {"stage": "train"}, 200),
         ("asrtune_checkpoint_wait_seconds", {"stage": "train"}, 0.5),
         ("asrtune_checkpoint_duration_seconds", {"stage": "train"}, 2),
@@ -121,8 +121,8 @@ def value(metrics: RunMetrics, name: str, **labels: str) -> float | None:
         ("asrtune_stage_progress_ratio", {"stage": "evaluate"}, 0),
         ("asrtune_stage_duration_seconds", {"stage": "train"}, 60),
         ("asrtune_stage_result", {"stage": "train", "metric": "best_cer"}, 12.5),
-        ("asrtune_run_progress_ratio", {}, 0.8),
-        ("asrtune_run_start_timestamp_seconds", {}, 1000),
+        ("asrtune_chain_progress_ratio", {}, 0.8),
+        ("asrtune_chain_start_timestamp_seconds", {}, 1000),
     ],
 )
 def test_values(name: str, labels: dict[str, str], expected: float) -> None:
@@ -154,7 +154,7 @@ def test_what_was_not_measured_is_not_exported() -> None:
     for name in ("accuracy_ratio", "memory_used_bytes", "data_wait_ratio"):
         assert value(metrics, f"asrtune_train_{name}", stage="train") is None
     assert value(metrics, "asrtune_validation_loss", stage="train") is None
-    assert value(metrics, "asrtune_run_eta_seconds") is None
+    assert value(metrics, "asrtune_chain_eta_seconds") is None
 
 
 def test_a_diverged_loss_is_exported_as_it_is() -> None:

@@ -128,7 +128,7 @@ class RunMetrics(Collector):
         """All families that have a value."""
         with self._lock:
             families = [
-                *self._of_run(self._progress.state),
+                *self._of_chain(self._progress.state),
                 *self._of_stages(self._progress.state),
                 *self._of_training(),
                 *self._of_checkpoints(),
@@ -136,7 +136,7 @@ class RunMetrics(Collector):
             ]
         return (family for family in families if family.samples)
 
-    def _of_run(self, state: ProgressState) -> Iterator[GaugeMetricFamily]:
+    def _of_chain(self, state: ProgressState) -> Iterator[GaugeMetricFamily]:
         values = (
             ("progress_ratio", "How much of the chain is done.", state.percent / 100),
             ("eta_seconds", "Time left of the chain, where it can be guessed.", state.eta_seconds),
@@ -145,7 +145,7 @@ class RunMetrics(Collector):
             ("best_validation_cer_ratio", "The lowest CER in a validation.", _ratio(state.best_cer)),
         )
         for name, text, value in values:
-            yield _family(f"run_{name}", text, (), [((self._run,), value)])
+            yield _family(f"chain_{name}", text, (), [((self._run,), value)])
 
     def _of_stages(self, state: ProgressState) -> Iterator[GaugeMetricFamily]:
         run = self._run
