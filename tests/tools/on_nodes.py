@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -49,16 +49,26 @@ class Workplace:
         project: the project, on this machine's disk.
     """
 
-    def __init__(self, cluster: Cluster, directory: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, directory: Path, *, programs: Sequence[Path] | None = None, user: int = USER
+    ) -> None:
+        """Makes it.
+
+        Args:
+            cluster: with real nodes.
+            directory: for the project.
+            programs: directories of this machine that the pods need; none where their image has it all.
+            user: whom the project belongs to.
+        """
         self.cluster = cluster
         self.namespace = cluster.new_namespace("e2e", RESTRICTED)
         self.project: Project = make_project(directory)
         (directory / "broken.jsonl").write_text('{"key": "a", "source": "nowhere.wav", "target": "x"}\n' * 3)
         for path in (directory, *directory.rglob("*")):
-            os.chown(path, USER, USER)
+            os.chown(path, user, user)
         self._volumes = [
             self._volume(f"machine-{number}", path, read_only=True)
-            for number, path in enumerate(machine_directories())
+            for number, path in enumerate(machine_directories() if programs is None else programs)
         ]
         self._volumes.append(self._volume("data", directory) | {"mountPath": DATA})
 
