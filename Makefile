@@ -16,7 +16,7 @@ export UV_SYSTEM_CERTS ?= 1
 export UV_NATIVE_TLS ?= 1
 
 PYTHON_FILES = crds operator trainer tests bench hack examples
-SHELL_FILES = $(wildcard hack/*.sh tests/cluster/*.sh .ci/run)
+SHELL_FILES = $(wildcard hack/*.sh tests/cluster/*.sh examples/ci/*.sh .ci/run)
 
 ##@ Use
 .PHONY: demo
@@ -38,6 +38,10 @@ test-trainer: .venv/.ready ## the tests with PyTorch, FunASR and a real S3 serve
 .PHONY: test-operator
 test-operator: .venv/.ready cluster ## the tests on a real API server with the real controllers
 	$(PYTEST) -m "not soak and not gpu" $(ARGS) tests/operator
+
+.PHONY: test-charts
+test-charts: .venv/.ready cluster ## the Helm charts: rendered, checked, installed, upgraded and removed on a real API server
+	$(PYTEST) -m "not soak and not gpu" $(ARGS) tests/charts
 
 .PHONY: e2e
 e2e: .venv/.ready ## a finetune with real pods on two real nodes, made on this machine (Linux; needs root)
@@ -77,12 +81,17 @@ types: .venv/.ready ## mypy --strict
 	$(BIN)/mypy
 
 .PHONY: generated
-generated: .venv/.ready ## fail when crds/*.yaml are not what the models give
+generated: .venv/.ready ## fail when crds/*.yaml and their copies in charts/ are not what the models give
 	$(BIN)/python -m asrtune_api.crd --check
+	$(BIN)/python hack/charts.py --check
 
 .PHONY: rules
 rules: .venv/.ready ## the repository's rules: sizes, paths, dependencies, locks
 	$(PYTEST) -q tests/unit/test_repository.py
+
+.PHONY: lint-ci
+lint-ci: .venv/.ready ## the CI templates by actionlint and argo lint (built once, minutes)
+	hack/ci-linters.sh
 
 .PHONY: lock-check
 lock-check: ## fail when requirements/ is not what pyproject.toml asks for (needs the network)
@@ -95,8 +104,9 @@ format: .venv/.ready ## format the code and fix what ruff can fix
 	$(BIN)/ruff format $(wildcard $(PYTHON_FILES))
 
 .PHONY: generate
-generate: .venv/.ready ## write crds/*.yaml from the models
+generate: .venv/.ready ## write crds/*.yaml from the models, and what charts/ has of them
 	$(BIN)/python -m asrtune_api.crd
+	$(BIN)/python hack/charts.py
 
 .PHONY: lock
 lock: ## compile requirements/ from pyproject.toml (LOCK=--upgrade for the newest versions)
