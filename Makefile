@@ -25,7 +25,7 @@ demo: .venv/.ready ## fine-tune the telephone demo on this machine and show its 
 
 ##@ Test
 .PHONY: test
-test: lint types generated test-unit test-trainer test-operator ## all that fits in some minutes: check, unit, trainer, operator
+test: lint types generated test-unit test-trainer test-operator test-charts ## all that fits in some minutes: check, unit, trainer, operator, charts
 
 .PHONY: test-unit
 test-unit: .venv/.ready ## the pure and fast tests, on every core
@@ -48,6 +48,16 @@ e2e: .venv/.ready ## a finetune with real pods on two real nodes, made on this m
 	@[ "$$(id -u)" = 0 ] || { echo "make e2e needs root: its nodes have namespaces, mounts and cgroups of their own" >&2; exit 77; }
 	tests/cluster/build.sh etcd kube node containerd coredns distribution
 	$(PYTEST) -s -m e2e $(ARGS) tests/e2e
+
+.PHONY: images
+images: ## build the images of operator and trainer with buildah, and their SBOMs (Linux; needs root; 30 GB of disk)
+	hack/images.sh
+
+.PHONY: test-images
+test-images: .venv/.ready images ## the built images on a real node: install, train, look for what should not be in them
+	@[ "$$(id -u)" = 0 ] || { echo "make test-images needs root, as make e2e does" >&2; exit 77; }
+	tests/cluster/build.sh etcd kube node containerd coredns distribution
+	$(PYTEST) -s -m e2e $(ARGS) tests/images
 
 .PHONY: cluster
 cluster: ## build the parts of Kubernetes that test-operator needs (once, 15 min)
