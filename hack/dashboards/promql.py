@@ -1,0 +1,45 @@
+"""PromQL that dashboards share. The operator knows a run by kind, namespace and name; its pods by namespace and run."""
+
+from __future__ import annotations
+
+
+def of_run(metric: str, **labels: str) -> str:
+    """A series of the operator about the chosen run; it outlives the pods."""
+    return _select(metric, 'kind="$kind",namespace="$namespace",name="$run"', labels)
+
+
+def of_pods(metric: str, **labels: str) -> str:
+    """A series of the chosen run's own pods."""
+    return _select(metric, 'namespace="$namespace",run="$run"', labels)
+
+
+def of_fleet(metric: str, **labels: str) -> str:
+    """A series of the operator about every run of the chosen namespaces."""
+    return _select(metric, 'namespace=~"$namespace"', labels)
+
+
+def of_operator(metric: str, **labels: str) -> str:
+    """A series of the operator about itself."""
+    return _select(metric, 'job=~"$job"', labels)
+
+
+def lasting(pods: str, run: str) -> str:
+    """What the pods say, and what the operator remembers of it when they are gone."""
+    return f"max by (namespace, stage) ({pods}) or on (namespace) max by (namespace) ({run})"
+
+
+def spent(series: str) -> str:
+    """What a figure of a run that only grows has grown by within the dashboard's time."""
+    return f"(max_over_time({series}[$__range]) - ({series} offset $__range or 0 * max_over_time({series}[$__range])))"
+
+
+def _select(metric: str, own: str, labels: dict[str, str]) -> str:
+    """`a="x"` for a value, `a=~"x|y"` for one with a bar, `a!="x"` for one that begins with an exclamation mark."""
+    more = "".join(f",{name}{_match(value)}" for name, value in labels.items())
+    return f"{metric}{{{own}{more}}}"
+
+
+def _match(value: str) -> str:
+    if value.startswith("!"):
+        return f'!="{value[1:]}"'
+    return f'=~"{value}"' if "|" in value else f'="{value}"'
