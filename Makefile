@@ -91,9 +91,10 @@ types: .venv/.ready ## mypy --strict
 	$(BIN)/mypy
 
 .PHONY: generated
-generated: .venv/.ready ## fail when crds/*.yaml and their copies in charts/ are not what the models give
+generated: .venv/.ready ## fail when crds/*.yaml, what charts/ has of them, or the dashboards are not what the code gives
 	$(BIN)/python -m asrtune_api.crd --check
 	$(BIN)/python hack/charts.py --check
+	cd hack && ../$(BIN)/python -m dashboards --check
 
 .PHONY: rules
 rules: .venv/.ready ## the repository's rules: sizes, paths, dependencies, locks
@@ -114,9 +115,10 @@ format: .venv/.ready ## format the code and fix what ruff can fix
 	$(BIN)/ruff format $(wildcard $(PYTHON_FILES))
 
 .PHONY: generate
-generate: .venv/.ready ## write crds/*.yaml from the models, and what charts/ has of them
+generate: .venv/.ready ## write crds/*.yaml from the models, what charts/ has of them, and the dashboards
 	$(BIN)/python -m asrtune_api.crd
 	$(BIN)/python hack/charts.py
+	cd hack && ../$(BIN)/python -m dashboards
 
 .PHONY: lock
 lock: ## compile requirements/ from pyproject.toml (LOCK=--upgrade for the newest versions)
