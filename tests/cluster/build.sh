@@ -4,6 +4,7 @@
 #   tests/cluster/build.sh kube kwok           # these groups alone
 #   tests/cluster/build.sh --where             # builds nothing; prints "GROUP DIRECTORY" for each group that is there
 # Groups of `make test`:  kube etcd kwok kueue training-operator jobset trainer helm prometheus
+#   prometheus-operator (its CRDs alone)
 # Groups for real nodes:  node containerd coredns distribution
 # A group comes whole from the first directory that has all of it: $KUBEBUILDER_ASSETS, one on PATH, or the cache,
 # ${XDG_CACHE_HOME:-~/.cache}/asrtune/kube/KUBERNETES-VERSION/, where it is built if need be (seconds are in times.txt).
@@ -15,7 +16,7 @@ hack=$here/../../hack
 source "$hack/versions.env"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/asrtune/kube
 home=$cache/$KUBERNETES_VERSION
-needed=(kube etcd kwok kueue prometheus training-operator jobset trainer helm) # the longest first
+needed=(kube etcd kwok kueue prometheus training-operator jobset trainer helm prometheus-operator) # the longest first
 for_nodes=(node containerd coredns distribution)
 
 files_of() {
@@ -29,6 +30,7 @@ files_of() {
     kueue) echo kueue manifests/kueue.yaml ;;
     helm) echo helm ;;
     prometheus) echo prometheus promtool ;;
+    prometheus-operator) echo manifests/prometheus-operator.yaml ;;
     node) echo kubelet kube-proxy fakegpu ;;
     containerd) echo containerd containerd-shim-runc-v2 ctr ;;
     coredns) echo coredns ;;
@@ -156,6 +158,13 @@ build_helm() { # without these it renders for Kubernetes 1.20 where it asks no c
 build_prometheus() { # of its service discoveries Kubernetes' alone: the clouds' clients are most of its dependencies
   local GOFLAGS="$GOFLAGS -tags=remove_all_sd,enable_kubernetes_sd"
   build_in_module "github.com/prometheus/prometheus@v$PROMETHEUS_VERSION" ./cmd/prometheus ./cmd/promtool
+}
+
+build_prometheus_operator() { # the CRDs of what our chart makes: the API server checks our monitors and alerts by them
+  local directory
+  directory=$(source_of "github.com/prometheus-operator/prometheus-operator@v$PROMETHEUS_OPERATOR_VERSION")
+  cat "$directory"/example/prometheus-operator-crd/*_{podmonitors,servicemonitors,prometheusrules}.yaml \
+    >"$stage/out/manifests/prometheus-operator.yaml"
 }
 
 build_containerd() {
