@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
+    from cluster.pki import Pair
+
 _SCRIPT = Path(__file__).parents[2] / "hack" / "versitygw.sh"
 
 
@@ -63,19 +65,25 @@ class S3Server:
 
 
 @contextmanager
-def run_versitygw(root: Path, *, port: int | None = None, secret_key: str = "testtest") -> Iterator[S3Server]:
+def run_versitygw(
+    root: Path, *, port: int | None = None, secret_key: str = "testtest", tls: Pair | None = None
+) -> Iterator[S3Server]:
     """Starts a server with its objects in root/objects and stops it at the end of the block.
 
     Args:
         root: an empty directory, or that of a server before.
         port: where it listens; a free one when not given.
         secret_key: the owner's.
+        tls: its certificate and key; it then speaks HTTPS alone.
     """
     binary = subprocess.run([_SCRIPT], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
-    server = S3Server(f"http://127.0.0.1:{port or free_port()}", root / "objects", secret_key=secret_key)
+    scheme = "https" if tls else "http"
+    server = S3Server(f"{scheme}://127.0.0.1:{port or free_port()}", root / "objects", secret_key=secret_key)
     server.directory.mkdir(parents=True, exist_ok=True)
     # It closes each connection after one answer unless told otherwise; S3 servers in use keep them open.
-    command = [binary, "--port", f"127.0.0.1:{server.port}", "--keep-alive", "posix", str(server.directory)]
+    secure = ["--cert", str(tls.certificate), "--key", str(tls.key)] if tls else []
+    command = [binary, "--port", f"127.0.0.1:{server.port}", "--keep-alive", *secure]
+    command += ["posix", str(server.directory)]
     environment = os.environ | {"ROOT_ACCESS_KEY": server.access_key, "ROOT_SECRET_KEY": server.secret_key}
     with (root / "versitygw.log").open("ab") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)

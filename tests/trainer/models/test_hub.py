@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import torch
+import yaml
 
 from asrtune_api.errors import SpecInvalidError, StorageUnavailableError
 from asrtune_api.finetune import ModelRef
@@ -126,3 +130,30 @@ def test_a_hub_that_cannot_be_reached(service: str, tmp_path: Path) -> None:
     with pytest.raises(StorageUnavailableError, match=f"{service} cannot be reached") as caught:
         fetch_from_hub(ref, tmp_path, endpoint=f"http://127.0.0.1:{free_port()}")
     assert "uri" in caught.value.remedy
+
+
+FETCH = """
+import sys
+from pathlib import Path
+from asrtune_api.finetune import ModelRef
+from asrtune_trainer.models.hub import fetch_from_hub
+fetch_from_hub(ModelRef(hub="acme/tiny", hub_service=sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_mirrors_of_the_example_are_asked(
+    service: str, hub: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    """In a process of its own, as the clients read the variables of examples/manifests/mirrors.yaml only once."""
+    example = Path(__file__).parents[3] / "examples/manifests/mirrors.yaml"
+    runtime = next(yaml.safe_load_all(example.read_text()))
+    mirrors = {one["name"]: hub[0] for one in runtime["spec"]["pod"]["env"]}
+    own = {"HF_HOME": str(tmp_path / "hf"), "MODELSCOPE_CACHE": str(tmp_path / "ms"), "HOME": str(tmp_path)}
+    subprocess.run(
+        [sys.executable, "-c", FETCH, service, str(tmp_path / "models")],
+        env={**os.environ, **own, **mirrors},
+        check=True,
+    )
+    assert list((tmp_path / "models").rglob("model.pt"))
+    assert hub[1]
