@@ -1,0 +1,53 @@
+"""Every command of the start pages is run by a test, or says why not; the ones that need nothing are run here."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tools.documents import COMMANDS, START, Block, blocks, perform, told
+
+RUNNERS = {"laptop", "python", "convert", "demo", "cluster"}
+"""tests/trainer/run/test_documents.py, tests/operator/test_documents.py, and this file."""
+LEAST_REASON = 15
+EVERY = [one for page in START for one in blocks(page)]
+
+
+@pytest.mark.parametrize("block", EVERY, ids=lambda block: block.place)
+def test_every_command_is_run_or_says_why_not(block: Block) -> None:
+    if block.language in COMMANDS:
+        assert block.verb in {"run", "not run"}, f"{block.place}: put <!-- run: ... --> above it"
+    if block.verb == "run":
+        assert block.about.split()[0] in RUNNERS, block.place
+    if block.verb == "not run":
+        assert len(block.about) > LEAST_REASON, f"{block.place}: say why"
+
+
+def test_blocks_are_found() -> None:
+    pages = {one.page for one in EVERY if one.verb == "run"}
+    assert pages == set(START)
+
+
+def test_conversions_give_lists(tmp_path: Path) -> None:
+    csv, kaldi, split = told("docs/data.md", "convert")
+    (tmp_path / "data.csv").write_text('source,target,speaker_id\na.wav,"你好, 世界",anna\n')
+    perform(csv, tmp_path, os.environ)
+    [line] = (tmp_path / "data.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"source": "a.wav", "target": "你好, 世界", "speaker_id": "anna"}
+    (tmp_path / "wav.scp").write_text("b /data/b.wav\na /data/a.wav\n")
+    (tmp_path / "text").write_text("a hold the line\nb please\n")
+    perform(kaldi, tmp_path, os.environ)
+    rows = [json.loads(one) for one in (tmp_path / "data.jsonl").read_text().splitlines()]
+    assert rows == [
+        {"key": "a", "source": "/data/a.wav", "target": "hold the line"},
+        {"key": "b", "source": "/data/b.wav", "target": "please"},
+    ]
+    lines = [json.dumps({"source": f"{number}.wav", "target": "x"}) for number in range(47)]
+    (tmp_path / "data.jsonl").write_text("\n".join(lines) + "\n")
+    perform(split, tmp_path, os.environ)
+    parts = [(tmp_path / f"{name}.jsonl").read_text().splitlines() for name in ("validation", "train")]
+    assert [len(part) for part in parts] == [4, 43]
+    assert sorted(parts[0] + parts[1]) == sorted(lines)
