@@ -25,7 +25,7 @@ demo: .venv/.ready ## fine-tune the telephone demo on this machine and show its 
 
 ##@ Test
 .PHONY: test
-test: lint types generated test-unit test-trainer test-operator test-charts ## all that fits in some minutes: check, unit, trainer, operator, charts
+test: lint types generated docs test-unit test-trainer test-operator test-charts ## all that fits in some minutes: check, unit, trainer, operator, charts
 
 .PHONY: test-unit
 test-unit: .venv/.ready ## the pure and fast tests, on every core
@@ -93,8 +93,13 @@ types: .venv/.ready ## mypy --strict
 .PHONY: generated
 generated: .venv/.ready ## fail when crds/*.yaml, what charts/ has of them, or the dashboards are not what the code gives
 	$(BIN)/python -m asrtune_api.crd --check
+	$(BIN)/python hack/reference.py --check
 	$(BIN)/python hack/charts.py --check
 	cd hack && ../$(BIN)/python -m dashboards --check
+
+.PHONY: docs
+docs: .venv/.ready ## build the documentation's site into build/site; fails on links that lead nowhere
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: rules
 rules: .venv/.ready ## the repository's rules: sizes, paths, dependencies, locks
@@ -117,6 +122,7 @@ format: .venv/.ready ## format the code and fix what ruff can fix
 .PHONY: generate
 generate: .venv/.ready ## write crds/*.yaml from the models, what charts/ has of them, and the dashboards
 	$(BIN)/python -m asrtune_api.crd
+	$(BIN)/python hack/reference.py
 	$(BIN)/python hack/charts.py
 	cd hack && ../$(BIN)/python -m dashboards
 
