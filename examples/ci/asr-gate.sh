@@ -59,8 +59,8 @@ trap 'rm -rf "$scratch"' EXIT
 
 # What it is and where it goes; kubectl puts in the namespace.
 filled_in >"$scratch/manifest"
-about=$(ask create --dry-run=client -f "$scratch/manifest" ${namespace:+"--namespace=$namespace"} \
-  -o 'jsonpath={.kind}/{.metadata.namespace}/{.metadata.name}{"\n"}')
+about=$(ask create --dry-run=client --validate=false -f - ${namespace:+"--namespace=$namespace"} \
+  -o 'jsonpath={.kind}/{.metadata.namespace}/{.metadata.name}{"\n"}' <"$scratch/manifest")
 case $about in
   *"
 "*) could_not "$manifest holds more than one object: give each ASREvaluation a file of its own" ;;
@@ -79,10 +79,10 @@ case $found in
     ;;
 esac
 if [ -z "$found" ]; then
-  if kubectl create --namespace="$namespace" -f "$scratch/manifest" >&2 2>"$scratch/error"; then
+  if refused=$(kubectl create --namespace="$namespace" -f - <"$scratch/manifest" 2>&1); then
     made=yes
   elif [ -z "$(there)" ]; then # another job for the same commit may have been faster
-    could_not "$manifest: $(cat "$scratch/error")"
+    could_not "$manifest: $refused"
   fi
 fi
 [ -n "$made" ] || echo "asr-gate: $namespace/$name is there already; waiting for it." >&2
