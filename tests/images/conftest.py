@@ -12,31 +12,22 @@ import pytest
 from cluster.cluster import Cluster
 from cluster.control_plane import ControlPlane
 from cluster.nodes import HOST, Nodes
-from tools.archives import Images, built
+from tools.archives import Archive, built
 from tools.on_nodes import Workplace, runtime
 from tools.operator_pod import SYSTEM, OperatorPod
 
 
 @pytest.fixture(scope="session")
-def images() -> Images:
-    return Images(built("operator"), built("trainer"))
-
-
-@pytest.fixture(scope="session")
-def cluster(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """One node with two fake GPUs and both images (a second one would cost another 11 GB of disk)."""
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Nodes]]:
+    """One node with two fake GPUs (each further one would cost another 11 GB of disk)."""
     plane = ControlPlane(tmp_path_factory.mktemp("cluster"), HOST)
     nodes = Nodes(plane)
     try:
         plane.start()
         nodes.start(1, gpus=2)
-        for archive in (images.operator, images.trainer):
-            started = time.monotonic()
-            nodes.load(archive.path, 1)
-            print(f"{archive.image} loaded in {time.monotonic() - started:.0f} s")
         found = Cluster(plane)
         found.install_crds()
-        yield found
+        yield found, nodes
     finally:
         nodes.close()
         plane.close()
@@ -44,23 +35,44 @@ def cluster(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 @pytest.fixture(scope="session")
-def operator(cluster: Cluster, images: Images) -> OperatorPod:
-    """In its pod, with the rights that are shipped."""
-    found = OperatorPod(cluster, images.operator.image, images.trainer.image)
+def cluster(node: tuple[Cluster, Nodes]) -> Cluster:
+    return node[0]
+
+
+@pytest.fixture(scope="session")
+def trainer_image(node: tuple[Cluster, Nodes]) -> Archive:
+    """On the node."""
+    return loaded(node[1], "trainer")
+
+
+@pytest.fixture(scope="session")
+def operator(node: tuple[Cluster, Nodes]) -> OperatorPod:
+    """In its pod, with the rights that are shipped; pods that it makes have the trainer's image."""
+    image = loaded(node[1], "operator").image
+    found = OperatorPod(node[0], image, image.replace("operator", "trainer"))
     started = time.monotonic()
     found.start()
-    print(f"operator ready {time.monotonic() - started:.1f} s after kubectl apply, in {SYSTEM}")
+    print(f"\noperator ready {time.monotonic() - started:.1f} s after kubectl apply, in {SYSTEM}")
     return found
 
 
 @pytest.fixture(scope="session")
 def workplace(
-    cluster: Cluster, operator: OperatorPod, images: Images, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster, operator: OperatorPod, trainer_image: Archive, tmp_path_factory: pytest.TempPathFactory
 ) -> Workplace:
     """A restricted namespace with a tiny project; its pods take the operator's image, and that image's user."""
-    assert operator.pods()
+    assert operator.trainer == trainer_image.image
     settings = runtime()
     del settings["spec"]["image"], settings["spec"]["pod"]["runAsUser"]
     cluster.api.apply(settings)
     directory: Path = tmp_path_factory.mktemp("project")
-    return Workplace(cluster, directory, programs=(), user=images.trainer.user)
+    return Workplace(cluster, directory, programs=(), user=trainer_image.user)
+
+
+def loaded(nodes: Nodes, name: str) -> Archive:
+    """An image, on the node."""
+    archive = built(name)
+    started = time.monotonic()
+    nodes.load(archive.path, 1)
+    print(f"\n{archive.image} loaded in {time.monotonic() - started:.0f} s")
+    return archive

@@ -9,7 +9,7 @@ from importlib.metadata import version
 import pytest
 
 from cluster.cluster import Cluster
-from tools.archives import Images
+from tools.archives import Archive
 from tools.inside import CACHES, Inside
 from tools.on_nodes import RESTRICTED as RESTRICTED_NAMESPACE
 from tools.on_nodes import Workplace
@@ -22,12 +22,12 @@ SLOW = 600.0
 
 
 @pytest.fixture(scope="module")
-def inside(cluster: Cluster, images: Images) -> Iterator[Inside]:
+def inside(cluster: Cluster, trainer_image: Archive) -> Iterator[Inside]:
     """A pod of the image that waits to be looked at."""
     namespace = cluster.new_namespace("looked-at", RESTRICTED_NAMESPACE)
     container = {
         "name": "trainer",
-        "image": images.trainer.image,
+        "image": trainer_image.image,
         "command": ["sleep", "infinity"],
         "securityContext": RESTRICTED,
         "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],

@@ -47,14 +47,6 @@ class Archive:
         return document
 
 
-@dataclass(frozen=True)
-class Images:
-    """Both."""
-
-    operator: Archive
-    trainer: Archive
-
-
 def built(name: str) -> Archive:
     """The image built from images/NAME.
 

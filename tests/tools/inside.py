@@ -58,5 +58,5 @@ class Inside:
 
     def left_behind(self, paths: Sequence[str] = CACHES) -> list[str]:
         """Files in the places where builds leave theirs, and caches of pip and uv anywhere."""
-        found = self.run("sh", "-c", 'find "$@" -type f 2>/dev/null || true', "find", *paths).splitlines()
+        found = self.run("sh", "-c", 'find "$@" -type f -size +0 2>/dev/null || true', "find", *paths).splitlines()
         return [*found, *self.find("-type", "d", "-regex", r".*/\(\.cache\|cache/pip\)/.*")]
