@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cluster.cluster import Cluster
 from tools.helm import Helm
 
 
@@ -11,3 +12,9 @@ from tools.helm import Helm
 def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """Without a cluster."""
     return Helm(tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> str:
+    """A new namespace's name."""
+    return cluster.new_namespace()
