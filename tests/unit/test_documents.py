@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from tools.documents import COMMANDS, START, Block, blocks, perform, told
+from tools.documents import COMMANDS, ROOT, START, Block, blocks, perform, told
 
 RUNNERS = {"laptop", "python", "convert", "demo", "cluster"}
 """tests/trainer/run/test_documents.py, tests/operator/test_documents.py, and this file."""
@@ -29,6 +30,21 @@ def test_every_command_is_run_or_says_why_not(block: Block) -> None:
 def test_blocks_are_found() -> None:
     pages = {one.page for one in EVERY if one.verb == "run"}
     assert pages == set(START)
+
+
+TESTS = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?|`(test_\w+)`")
+
+
+def test_security_claims_name_tests_that_exist() -> None:
+    """What a page says a test shows: the file is there, and so is the test."""
+    text = (ROOT / "docs/security.md").read_text()
+    named = list(TESTS.finditer(text))
+    assert len(named) > 10
+    files = {Path(one[1]) for one in named if one[1]}
+    assert [str(one) for one in files if not (ROOT / one).is_file()] == []
+    sources = "".join((ROOT / one).read_text() for one in files)
+    functions = {one[2] or one[3] for one in named if one[2] or one[3]}
+    assert [one for one in functions if f"def {one}(" not in sources] == []
 
 
 def test_conversions_give_lists(tmp_path: Path) -> None:
