@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +15,7 @@ import soundfile as sf
 DEMO = Path(__file__).parents[2] / "examples" / "telephone-demo"
 DATA = DEMO / "data"
 SETS = ("train", "validation", "test_wideband", "test_telephone")
+DATA_SUFFIXES = {".ogg", ".wav", ".flac", ".mp3", ".pt", ".onnx", ".safetensors", ".mvn"}
 RATE = {"train": 16000, "validation": 16000, "test_wideband": 16000, "test_telephone": 8000}
 
 
@@ -81,3 +84,23 @@ def test_every_line_is_sound(name):
 
 def test_the_example_stays_small():
     assert sum(p.stat().st_size for p in DEMO.rglob("*") if p.is_file()) < 9e6
+
+
+def test_notice_names_all_data_that_is_shipped() -> None:
+    """Recordings, weights and statistics: whatever is no text of ours has its licence there."""
+    root = DEMO.parents[1]
+    notice = (root / "NOTICE").read_text()
+    named = re.findall(r"examples/[\w/.-]+[\w]", notice)
+    assert [one for one in named if not (root / one).exists()] == []
+    tracked = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z"],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    data = [name for name in tracked.stdout.split("\0") if Path(name).suffix in DATA_SUFFIXES]
+    assert len(data) > 500
+    assert [
+        name for name in data if not any(name.startswith(f"{one}/") or name == one for one in named)
+    ] == []
