@@ -220,6 +220,26 @@ def test_a_mistake_is_told_where_it_is(helm: Helm, setting: str) -> None:
     assert REFUSED[setting] in done.error
 
 
+def test_dashboards_are_what_they_were(helm: Helm) -> None:
+    files = {path.name: path.read_text() for path in (CHART / "dashboards").glob("*.json")}
+    assert files
+    found = of_kind(helm.template(CHART, *values("everything")), "ConfigMap")
+    data = {name: text for one in found for name, text in one["data"].items()}
+    assert {name: json.loads(text) for name, text in data.items()} == {
+        name: json.loads(text) for name, text in files.items()
+    }
+    assert {one["metadata"]["labels"]["grafana_dashboard"] for one in found} == {"1"}
+
+
+@pytest.mark.parametrize("chart", [CHART, CRDS], ids=["asrtune", "asrtune-crds"])
+def test_a_packed_chart_is_the_same(helm: Helm, chart: Path, tmp_path: Path) -> None:
+    """Nothing that templates read is outside the chart, or ignored."""
+    helm("package", chart, "--destination", tmp_path)
+    (packed,) = tmp_path.glob("*.tgz")
+    options = values("everything") if chart == CHART else []
+    assert helm.template(packed, *options) == helm.template(chart, *options)
+
+
 def test_it_is_a_part_of_a_larger_chart(helm: Helm, tmp_path: Path) -> None:
     """Helm hands every subchart a `global`, and its own values under its name."""
     parent = tmp_path / "platform"

@@ -1,19 +1,66 @@
-"""The operator as the chart's Deployment starts it, on this machine instead of in a pod."""
+"""The charts on a cluster: releases, what they leave, and the operator as their Deployment starts it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from cluster.client import Json
 from cluster.cluster import Cluster
 from cluster.operator import ROOT, Operator
-from tools.helm import SYSTEM
+from cluster.waiting import wait_for
+from tools.gangs import S3
+from tools.helm import CHART, SYSTEM, Helm
+from tools.manifests import chain, manifest
+from tools.operated import SHORT
 from tools.ports import lasting_port
 
 DEPLOYMENT = "asrtune-operator"
 BRIEF = ("--set", r"runtime.spec.pod.annotations.fake/run-for=300ms")
 """kwok ends the runs' pods after that time."""
+PASSING = {"events", "events.events.k8s.io", "leases.coordination.k8s.io", "endpointslices.discovery.k8s.io"}
+"""Kinds whose objects come and go without us; a Lease of ours is asked for by name."""
+
+
+def install(on: Helm, *options: str | Path, namespace: str = SYSTEM, verb: str = "install") -> None:
+    """Install or upgrade the chart, and wait until its pods are ready."""
+    on(verb, "asrtune", CHART, "--namespace", namespace, "--wait", "--timeout", "60s", *options)
+
+
+def uninstall(on: Helm, namespace: str = SYSTEM) -> None:
+    """As docs/install.md says it."""
+    on("uninstall", "asrtune", "--namespace", namespace, "--wait", "--cascade", "foreground")
+
+
+def everything(cluster: Cluster) -> set[str]:
+    """Kind, namespace and name of every object of the cluster that stays by itself."""
+    kubectl = cluster.plane.kubectl
+    kinds = set(kubectl("api-resources", "--verbs=list", "--output=name").split()) - PASSING
+    listed = kubectl("get", ",".join(sorted(kinds)), "--all-namespaces", "--output=json")
+    return {
+        f"{one['kind']} {one['metadata'].get('namespace', '')}/{one['metadata']['name']}"
+        for one in json.loads(listed)["items"]
+    }
+
+
+def wait_for_only(cluster: Cluster, before: set[str]) -> None:
+    """Return when nothing is there beyond `before`; the garbage collector takes a moment."""
+    seen: set[str] = set()
+
+    def settled() -> bool:
+        seen.clear()
+        seen.update(everything(cluster) - before)
+        return not seen
+
+    wait_for(settled, timeout=60, what="the end of all objects", state=lambda: sorted(seen), every=0.5)
+
+
+def finetune(namespace: str, name: str = "demo", **changes: object) -> Json:
+    """A short run that names no runtime, unless told to."""
+    document = manifest(chain(stages=SHORT) | S3 | changes)
+    document["metadata"] = {"name": name, "namespace": namespace}
+    return document
 
 
 def reachable() -> list[str]:
