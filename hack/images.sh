@@ -44,7 +44,7 @@ make_base() {
 build() { # NAME
   local name=$1 image container
   image=$(image_of "$name")
-  buildah build --file "images/$name/Containerfile" --tag "$image" --iidfile "$dir/$name.id" --layers --pull=false \
+  buildah build --file "images/$name/Containerfile" --tag "$image" --iidfile "$dir/$name.id" --layers --force-rm --pull=false \
     --build-arg BASE="$base" --timestamp "$SOURCE_DATE_EPOCH" --identity-label=false \
     --volume /etc/ssl/certs:/etc/ssl/certs:ro \
     --label org.opencontainers.image.version="$version" --label org.opencontainers.image.revision="$revision" \
@@ -73,7 +73,9 @@ case ${1:-} in
     exit
     ;;
   --clean)
-    rm -rf "$dir"/{store,run,tmp}
+    [ ! -d "$dir/store" ] || buildah rm --all >/dev/null
+    umount "$dir/store/overlay" 2>/dev/null || true # buildah's bind mount
+    rm -rf --one-file-system "$dir"/{store,run,tmp}
     exit
     ;;
 esac

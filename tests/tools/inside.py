@@ -54,9 +54,13 @@ class Inside:
         return self.find("-type", "f", "-perm", "/6000")
 
     def writable_by_all(self) -> list[str]:
-        return self.find("-not", "-type", "l", "-perm", "-o+w")
+        """Files and directories of the image itself."""
+        mounts = {line.split()[1] for line in self.run("cat", "/proc/mounts").splitlines()}
+        return [path for path in self.find("-not", "-type", "l", "-perm", "-o+w") if path not in mounts]
 
     def left_behind(self, paths: Sequence[str] = CACHES) -> list[str]:
         """Files in the places where builds leave theirs, and caches of pip and uv anywhere."""
-        found = self.run("sh", "-c", 'find "$@" -type f -size +0 2>/dev/null || true', "find", *paths).splitlines()
+        found = self.run(
+            "sh", "-c", 'find "$@" -type f -size +0 2>/dev/null || true', "find", *paths
+        ).splitlines()
         return [*found, *self.find("-type", "d", "-regex", r".*/\(\.cache\|cache/pip\)/.*")]
