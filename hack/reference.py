@@ -91,13 +91,7 @@ def _section(model: type[ApiModel]) -> str:
         inner = schema["properties"][key]
         default = "required" if key in required else _default(inner, field_default=_said_default(inner))
         what = inner["description"].partition(" Default: ")[0]
-        rules = "; ".join(
-            rule["message"]
-            for rule in inner.get("x-kubernetes-validations", [])
-            if nested_model(model, name) is None
-        )
-        said = f"{_cell(what)} {_cell(rules)}." if rules else _cell(what)
-        lines.append(f"| `{key}` | {_type(model, name, inner)} | {default} | {said} |")
+        lines.append(f"| `{key}` | {_type(model, name, inner)} | {default} | {_cell(what)} |")
     lines.append("")
     if model.rules:
         lines += ["Rules:\n", *(f"- {_cell(rule.message)}" for rule in model.rules), ""]
@@ -131,7 +125,10 @@ def _plain(schema: Schema) -> str:
     if "enum" in schema:
         return " \\| ".join(f"`{one}`" for one in schema["enum"])
     if schema.get("pattern") == DECIMAL_PATTERN:
-        return "decimal"
+        bounds = [
+            rule["message"].removeprefix("must be ") for rule in schema.get("x-kubernetes-validations", [])
+        ]
+        return ", ".join(["decimal", *bounds])
     return f"{schema['type']}{_bounds(schema)}"
 
 
