@@ -7,6 +7,7 @@
 # BASE=IMAGE                base to build on; without it a Debian one is made here, from the mirrors that this machine uses
 # REGISTRY=localhost        what the images' names begin with: REGISTRY/asrtune-operator:VERSION
 # SOURCE_DATE_EPOCH=N       timestamp of all files; default: the last change of images/ and requirements/
+# INDEX=URL                 index of Python packages to take them from
 # SOURCE_URL=URL            label: where the sources are
 # IMAGES_DIR=DIR            where all of it lies; default ${XDG_CACHE_HOME:-~/.cache}/asrtune/images
 set -euo pipefail
@@ -45,7 +46,8 @@ build() { # NAME
   local name=$1 image container
   image=$(image_of "$name")
   buildah build --file "images/$name/Containerfile" --tag "$image" --iidfile "$dir/$name.id" --layers --force-rm --pull=false \
-    --build-arg BASE="$base" --timestamp "$SOURCE_DATE_EPOCH" --identity-label=false \
+    --build-arg BASE="$base" ${INDEX:+--build-arg PIP_INDEX_URL="$INDEX" --build-arg UV_DEFAULT_INDEX="$INDEX"} \
+    --timestamp "$SOURCE_DATE_EPOCH" --identity-label=false \
     --volume /etc/ssl/certs:/etc/ssl/certs:ro \
     --label org.opencontainers.image.version="$version" --label org.opencontainers.image.revision="$revision" \
     --label org.opencontainers.image.base.name="$base" ${SOURCE_URL:+--label org.opencontainers.image.source="$SOURCE_URL"} \
