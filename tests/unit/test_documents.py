@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -30,6 +31,18 @@ def test_every_command_is_run_or_says_why_not(block: Block) -> None:
 def test_blocks_are_found() -> None:
     pages = {one.page for one in EVERY if one.verb == "run"}
     assert pages == set(START)
+
+
+ITEM = re.compile(r"(- |\d+\. |\|)")
+CONTINUES = re.compile(r"\s*(- |\d+\. |\||#)|\s{2,}|$")
+
+
+@pytest.mark.parametrize("page", sorted(str(one.relative_to(ROOT)) for one in (ROOT / "docs").rglob("*.md")))
+def test_lists_and_tables_stand_after_an_empty_line(page: str) -> None:
+    """The site's Markdown takes them for the paragraph's text otherwise; GitHub's does not."""
+    text = re.sub(r"^ *```.*?^ *```$", "", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+    pairs = itertools.pairwise(text.splitlines())
+    assert [line for before, line in pairs if ITEM.match(line) and not CONTINUES.match(before)] == []
 
 
 TESTS = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?|`(test_\w+)`")
