@@ -31,12 +31,14 @@ class FaultProxy:
         chance: how likely a request is spoiled; 0: none is.
         told: spoiled requests by what was done to them: a status before or after the server did its work, or a
             watch that was dropped.
+        torn: how likely a watch ends in the midst of a line.
         url: where the proxy listens.
     """
 
     server: str
     authority: Path
     chance: float = 0.0
+    torn: float = 0.0
     told: Counter[str] = field(default_factory=Counter)
     url: str = ""
     _dice: random.Random = field(default_factory=lambda: random.Random(11))
@@ -52,9 +54,9 @@ class FaultProxy:
         ) as self._session:
             application = web.Application(client_max_size=1 << 26)
             application.router.add_route("*", "/{path:.*}", self._handle)
-            runner = web.AppRunner(application)
+            runner = web.AppRunner(application, shutdown_timeout=0.1)  # 0 is endless
             await runner.setup()
-            site = web.TCPSite(runner, "127.0.0.1", 0, shutdown_timeout=0)
+            site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
             self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
             ready.set()
@@ -102,6 +104,10 @@ class FaultProxy:
                     return web.Response(status=200, headers=kept)
                 await answer.prepare(request)
                 async for chunk in given.content.iter_any():
+                    if "watch" in request.query and self._dice.random() < self.torn:
+                        self.told["watch torn"] += 1
+                        await answer.write(chunk[: len(chunk) // 2])
+                        break
                     await answer.write(chunk)
                     if "watch" in request.query and self._dice.random() < self.chance / 4:
                         self.told["watch dropped"] += 1
@@ -117,9 +123,15 @@ class FaultProxy:
 def run_fault_proxy(server: str, authority: Path) -> Iterator[FaultProxy]:
     """A proxy that spoils nothing until it has a `chance` to."""
     proxy = FaultProxy(server, authority)
-    loop = asyncio.new_event_loop()
     ready, done = threading.Event(), asyncio.Event()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(proxy.serve(ready, done)), daemon=True)
+    runner = asyncio.Runner()
+    loop = runner.get_loop()
+
+    def serve() -> None:
+        with runner:
+            runner.run(proxy.serve(ready, done))
+
+    thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     assert ready.wait(30)
     try:

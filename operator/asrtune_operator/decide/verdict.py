@@ -163,6 +163,22 @@ def gang_end(
     return None
 
 
+def unexplained(workload: WorkloadView, pods: Sequence[PodView]) -> bool:
+    """Whether a workload has ended, and no pod that is known says how: what is known of its pods may be old.
+
+    Args:
+        workload: an attempt.
+        pods: those of the run.
+    """
+    own = [pod for pod in pods if (pod.stage, pod.attempt) == (workload.stage, workload.attempt)]
+    if workload.outcome is Outcome.SUCCEEDED:
+        return not any(pod.ended and not pod.rank for pod in own)  # the leader has the results
+    ends = (pod_end(pod, ()) for pod in own)
+    return workload.outcome is Outcome.FAILED and all(
+        end is None or end.verdict is Verdict.SUCCEEDED for end in ends
+    )
+
+
 def _rank_first(end: End) -> int:
     """The leader's words before the others': it alone has results."""
     return 0 if end.said is not None and end.said.results else 1

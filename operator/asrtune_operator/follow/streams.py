@@ -25,6 +25,7 @@ OnEvent = Callable[[Resource, Json, bool], None]
 
 PAGE: Final = 500
 _BACKOFFS: Final = (0.2, 0.5, 1, 2, 3, 5, 5, 5, 5, 5, 5, 5)
+_END_SECONDS: Final = 10
 _log = logging.getLogger(__name__)
 
 
@@ -54,26 +55,40 @@ class Streams:
     @property
     def alive(self) -> bool:
         """False once a stream has failed for good."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and not self._stop.done()
 
     async def stop(self, patience: float = 15) -> None:
         """End the watches. kopf takes a while to close its streams; what they still bring is dropped."""
+        self._end()
+        await asyncio.to_thread(self._thread.join, patience)
+
+    def _end(self) -> None:
         if not self._stop.done():
             self._stop.set_result(None)
-        await asyncio.to_thread(self._thread.join, patience)
 
     def _run(self) -> None:
         try:
-            kopf.run(
-                registry=self._registry(),
-                settings=self._settings(),
-                standalone=True,
-                clusterwide=not self._namespaces,
-                namespaces=self._namespaces,
-                stop_flag=self._stop,
-            )
+            asyncio.run(self._watch())
         except Exception:  # noqa: BLE001 (whatever it is: the follower starts them again)
             _log.exception("the watches have ended; they are started again")
+        finally:
+            self._end()
+
+    async def _watch(self) -> None:
+        """Until they are to end, or one has failed: kopf may wait for ever then for another that missed its end."""
+        mine = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=self._registry(),
+            settings=self._settings(),
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            stop_flag=self._stop,
+        )
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        self._end()
+        async with asyncio.timeout(_END_SECONDS):
+            await kopf.run_tasks(tasks, ignored=mine)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

@@ -8,15 +8,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
+from asrtune_api.status import RunStatus
 from asrtune_operator.act.apply import Applier, StaleError
 from asrtune_operator.act.statuses import dump_status, only_ticks, read_status
 from asrtune_operator.decide.plan import plan
+from asrtune_operator.decide.verdict import unexplained
 from asrtune_operator.follow.nodes import Nodes
+from asrtune_operator.follow.resync import read
 from asrtune_operator.kube.client import Client
 from asrtune_operator.state.objects import RunObject, run_object
 from asrtune_operator.state.store import Store
 from asrtune_operator.understand.understanding import Understanding
 from asrtune_operator.values.actions import CreateGang, Plan
+from asrtune_operator.values.kinds import PODS
+from asrtune_operator.values.names import RUN_UID
 from asrtune_operator.values.observed import Observed, ProgressView, Wait, WaitReason, WorkloadView
 from asrtune_operator.values.run import Run, Unready
 from asrtune_operator.waiting.explainer import Explainer
@@ -97,7 +102,7 @@ class Reconciler:
     async def _look(self, run: RunObject) -> float | None:
         memory, status = self.memory(run.uid), read_status(run)
         understood = await self._parts.understanding.of(run, status)
-        observed = await self._observe(run, understood, memory)
+        observed = await self._observe(run, understood, status, memory)
         now = datetime.now(UTC)
         made = plan(understood, status, observed, now)
         if isinstance(understood, Run) and (gangs := _gangs(made)):
@@ -135,9 +140,17 @@ class Reconciler:
         left = memory.written + self._parts.status_seconds - _clock()
         return left if left > 0 else None
 
-    async def _observe(self, run: RunObject, understood: Run | Unready, memory: Memory) -> Observed:
+    async def _observe(
+        self, run: RunObject, understood: Run | Unready, status: RunStatus, memory: Memory
+    ) -> Observed:
         store = self._parts.store
         workloads: Sequence[WorkloadView] = store.workloads(run.uid)
+        followed = {(one.stage, one.attempt) for one in status.attempts if one.finished_at is None}
+        if any(
+            (one.stage, one.attempt) in followed and unexplained(one, store.pods(run.uid))
+            for one in workloads
+        ):
+            await self._list_pods(run)
         pods = store.pods(run.uid)
         wait = None
         if isinstance(understood, Run):
@@ -153,6 +166,13 @@ class Reconciler:
             refused=memory.refused if memory.due > _clock() else None,
             former=store.former(run),
         )
+
+    async def _list_pods(self, run: RunObject) -> None:
+        """The pods' watch may be behind the workloads', and what a pod said last decides what comes next."""
+        namespace, labels = run.identity.namespace, f"{RUN_UID}={run.uid}"
+        async for manifest in self._parts.client.list(PODS, namespace, labels=labels):
+            if (kept := read(PODS, manifest)) is not None:
+                self._parts.store.put(PODS, kept)
 
     async def _refresh(self, run: RunObject) -> None:
         identity = run.identity

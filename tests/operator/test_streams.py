@@ -1,0 +1,72 @@
+"""The watches on a real API server, through a proxy that breaks them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+
+from asrtune_operator.follow.streams import Streams
+from asrtune_operator.kube.credentials import credentials
+from asrtune_operator.values.kinds import FINETUNES, PODS, Resource
+from cluster.cluster import Cluster
+from cluster.waiting import wait_for
+from tools.fault_proxy import run_fault_proxy
+from tools.manifests import manifest
+
+
+def account(cluster: Cluster, namespace: str) -> Path:
+    """Somebody with a token: client certificates end at the proxy."""
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
+    subject = {"kind": "ServiceAccount", "name": "default", "namespace": namespace}
+    cluster.api.create(
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "watcher", "namespace": namespace},
+            "roleRef": role,
+            "subjects": [subject],
+        }
+    )
+    return cluster.plane.as_service_account(namespace, "default")
+
+
+def test_a_watch_that_breaks_in_the_midst_of_a_line_is_noticed(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    access = cluster.plane.access
+    seen: list[tuple[Resource, str]] = []
+
+    async def body(file: Path) -> float:
+        async with credentials(file, None) as configuration:
+            streams = Streams(
+                configuration,
+                [FINETUNES, PODS],
+                {},
+                [namespace],
+                lambda kind, document, _: seen.append((kind, document["metadata"]["name"])),
+            )
+            streams.start()
+            for number in range(100):
+                await asyncio.sleep(0.1)
+                document = manifest()
+                document["metadata"] = {"name": f"run-{number}", "namespace": namespace}
+                cluster.api.create(document)
+                if (FINETUNES, "run-2") in seen:
+                    break
+            assert streams.alive
+            proxy.torn = 1.0
+            document["metadata"] = {"name": "torn", "namespace": namespace}
+            cluster.api.create(document)
+            torn = time.monotonic()
+            await asyncio.to_thread(wait_for, lambda: not streams.alive, timeout=20, what="the streams' end")
+            return time.monotonic() - torn
+
+    with run_fault_proxy(access.server, access.authority) as proxy:
+        kubeconfig = json.loads(account(cluster, namespace).read_text())
+        kubeconfig["clusters"][0]["cluster"] = {"server": proxy.url}
+        file = tmp_path / "kubeconfig"
+        file.write_text(json.dumps(kubeconfig))
+        seconds = asyncio.run(body(file))
+    print(f"noticed after {seconds:.1f} s")
