@@ -10,7 +10,7 @@
 # it made is deleted, and the GPU is free. Results stay at the output in any case. Needs kubectl and kubectl-asrtune.
 set -eu
 
-namespace='' timeout=7200 summary='' delete='' made=''
+namespace='' timeout=7200 summary='' delete='' made='' waiting=''
 
 could_not() {
   echo "asr-gate: $1" >&2
@@ -34,7 +34,7 @@ remove() { ask delete asrevaluation "$name" --namespace="$namespace" --ignore-no
 
 # shellcheck disable=SC2329 # the traps call it
 stopped() {
-  kill "$waiting" 2>/dev/null || true
+  [ -z "$waiting" ] || kill "$waiting" 2>/dev/null || true
   [ -z "$made" ] || remove
   exit "$1"
 }
@@ -69,6 +69,8 @@ case $about in
 esac
 name=${about##*/} namespace=${about#*/} namespace=${namespace%/*}
 
+trap 'stopped 130' INT
+trap 'stopped 143' TERM
 found=$(there)
 case $found in
   */Failed)
@@ -89,8 +91,6 @@ fi
 
 kubectl asrtune wait "evaluation/$name" --namespace="$namespace" --timeout="$timeout" ${summary:+"--summary=$summary"} &
 waiting=$!
-trap 'stopped 130' INT
-trap 'stopped 143' TERM
 code=0
 wait "$waiting" || code=$?
 [ "$code" -le 4 ] || code=3
