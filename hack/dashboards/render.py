@@ -28,7 +28,7 @@ RUN_UID: Final = "asrtune-run"
 SOURCE: Final = schema.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _RUN_LINK: Final = (
     f"/d/{RUN_UID}?${{datasource:queryparam}}&var-kind=${{__data.fields.kind}}"
-    "&var-namespace=${__data.fields.namespace}&var-run=${__data.fields.run}&${__url_time_range}"
+    "&var-namespace=${__data.fields.namespace}&var-run=${__value.text}&${__url_time_range}"
 )
 AnyPanel = timeseries.Panel | stat.Panel | bargauge.Panel | table.Panel | statetimeline.Panel
 

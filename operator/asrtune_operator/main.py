@@ -13,6 +13,7 @@ import uuid
 from typing import Final
 
 from kubernetes.aio.client import Configuration
+from prometheus_client import disable_created_metrics
 
 from asrtune_operator.act.apply import Applier
 from asrtune_operator.follow.nodes import Nodes
@@ -41,6 +42,7 @@ EXIT_LEASE_LOST: Final = 3
 def main(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT. Returns the exit code."""
     set_up_logs(settings.log_level)
+    disable_created_metrics()  # a second series beside each of a counter and a histogram, which nobody asks for
     return asyncio.run(_main(settings))
 
 
