@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from asrtune_api.status import AttemptStatus, Condition, ConditionStatus, ConditionType, RunStatus
@@ -25,16 +26,25 @@ def news(before: RunStatus, after: RunStatus) -> Sequence[Event]:
 
 
 def _attempts(before: RunStatus, after: RunStatus) -> Iterator[Event]:
-    known = {(one.stage, one.attempt, one.created_at): one for one in before.attempts}
-    for one in after.attempts:
-        old = known.get((one.stage, one.attempt, one.created_at))
-        what, occasion = f"{one.stage}, attempt {one.attempt}", f"{one.stage}/{one.attempt}"
+    known = {(one.created_at, occasion): one for occasion, one in _gangs(before)}
+    for occasion, one in _gangs(after):
+        old = known.get((one.created_at, occasion))
+        what = f"{one.stage}, attempt {one.attempt}"
         if old is None:
             yield Event(EventType.NORMAL, "AttemptCreated", f"{what}: {one.backend} made.", occasion)
         if one.started_at is not None and (old is None or old.started_at is None):
             yield Event(EventType.NORMAL, "AttemptRunning", f"{what}: all pods run.", occasion)
         if one.finished_at is not None and (old is None or old.finished_at is None):
             yield _ended(one, what, occasion)
+
+
+def _gangs(status: RunStatus) -> Iterator[tuple[str, AttemptStatus]]:
+    """Each record of an attempt, and what sets it apart: a queue may take an attempt's pods and make them anew."""
+    count: Counter[str] = Counter()
+    for one in status.attempts:
+        attempt = f"{one.stage}/{one.attempt}"
+        yield f"{attempt}/{count[attempt]}" if count[attempt] else attempt, one
+        count[attempt] += 1
 
 
 def _ended(one: AttemptStatus, what: str, occasion: str) -> Event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -148,8 +149,11 @@ class PlanMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_change_is_told(self) -> None:
+        count: Counter[str] = Counter()
         for one in self.world.status.attempts:
-            occasion = f"{one.stage}/{one.attempt}"
+            attempt = f"{one.stage}/{one.attempt}"
+            occasion = f"{attempt}/{count[attempt]}" if count[attempt] else attempt
+            count[attempt] += 1
             assert (occasion, "AttemptCreated") in self.world.told
             assert one.finished_at is None or (occasion, f"Attempt{one.verdict}") in self.world.told
 
