@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,6 @@ def values(name: str) -> list[str | Path]:
     return [] if name == "default" else ["--values", VALUES / f"{name}.yaml"]
 
 
-def of_kind(documents: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
+def of_kind(documents: Sequence[Json], kind: str) -> list[Json]:
     """Those of a kind."""
     return [one for one in documents if one["kind"] == kind]
