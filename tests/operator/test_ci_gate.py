@@ -20,6 +20,7 @@ from cluster.cluster import Cluster, run_cluster
 from cluster.operator import Operator
 from cluster.waiting import wait_for
 from tools.audit import enable_audit, granted, used
+from tools.documents import told
 from tools.gate_job import EXAMPLES, Checkout
 
 NAMESPACE, ACCOUNT = "speech", "asrtune-ci"
@@ -207,6 +208,19 @@ def test_a_wrong_call_is_told(checkout: Checkout, arguments: tuple[str, ...], wo
     done = checkout.gate(*arguments)
     assert done.returncode == 3
     assert words in done.stderr
+
+
+def test_the_readmes_kubeconfig_is_ci(cluster: Cluster, checkout: Checkout) -> None:
+    [block] = told("examples/ci/README.md", "gate")
+    done = checkout.run("bash", "-eo", "pipefail", "-c", block.text, KUBECONFIG=str(cluster.kubeconfig))
+    assert done.returncode == 0, done.stderr
+    may = {
+        what: checkout.run(
+            "kubectl", "auth", "can-i", *what.split(), KUBECONFIG="ci.kubeconfig"
+        ).stdout.strip()
+        for what in ("create asrevaluations", "create asrfinetunes", "get secrets")
+    }
+    assert list(may.values()) == ["yes", "no", "no"]
 
 
 def github_steps() -> dict[str, Json]:

@@ -1,6 +1,6 @@
 """The code blocks of our documents, and what tests have to do with them: a comment above each block says it.
 
-<!-- run: laptop -->            commands that a test runs: laptop, python, convert, demo, cluster
+<!-- run: laptop -->            commands that a test runs: laptop, python, convert, demo, cluster, gate
 <!-- run: cluster may fail: why -->    the same, and their exit code says something else
 <!-- file: finetune.yaml -->    the file that the commands after it read
 <!-- not run: why -->           nobody runs it
@@ -15,7 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-START = ("README.md", "docs/start-laptop.md", "docs/start-cluster.md", "docs/data.md")
+START = (
+    "README.md",
+    *("docs/start-laptop.md", "docs/start-cluster.md", "docs/data.md"),
+    "examples/ci/README.md",
+)
 """Pages whose every command is run."""
 COMMANDS = ("", "sh", "bash", "console", "python")
 """Languages of blocks that are commands; others are data."""

@@ -12,8 +12,8 @@ import pytest
 
 from tools.documents import COMMANDS, ROOT, START, Block, blocks, perform, told
 
-RUNNERS = {"laptop", "python", "convert", "demo", "cluster"}
-"""tests/trainer/run/test_documents.py, tests/operator/test_documents.py, and this file."""
+RUNNERS = {"laptop", "python", "convert", "demo", "cluster", "gate"}
+"""tests/trainer/run/test_documents.py, tests/operator/test_documents.py and test_ci_gate.py, and this file."""
 LEAST_REASON = 15
 EVERY = [one for page in START for one in blocks(page)]
 
