@@ -59,6 +59,14 @@ class Store:
         self._kinds[resource][kept.uid] = _Entry(kept, self.clock())
         return self._index(kept)
 
+    def bury(self, resource: Resource, kept: Kept) -> AbstractSet[str]:
+        """Forget an object that is gone, of which this is the last state: watches may leave out the one before.
+
+        Returns:
+            As `put`.
+        """
+        return self.put(resource, kept) | self.drop(resource, kept.uid)
+
     def drop(self, resource: Resource, uid: str) -> AbstractSet[str]:
         """Forget an object that is gone. Returns as `put`."""
         entry = self._kinds[resource].pop(uid, None)

@@ -125,7 +125,7 @@ class Follower:
         self._on.pulse.event = now()
         self._on.metrics.events.labels(kind.plural).inc()
         store = self._on.store
-        self._enqueue(store.drop(kind, kept.uid) if gone else store.put(kind, kept))
+        self._enqueue(store.bury(kind, kept) if gone else store.put(kind, kept))
 
     def _enqueue(self, uids: Iterable[str]) -> None:
         for uid in uids:

@@ -52,6 +52,15 @@ def test_the_last_words_of_deleted_pods_are_kept_until_their_run_is_gone() -> No
     assert store.gone("run-1") == []
 
 
+def test_the_news_that_a_pod_is_gone_may_be_the_first_of_its_end() -> None:
+    store = Store()
+    store.put(FINETUNES, run())
+    store.put(PODS, keep(PODS, pod("run-1", phase="Running")))
+    assert store.bury(PODS, keep(PODS, pod("run-1", phase="Failed"))) == {"run-1"}
+    assert [(one.uid, one.phase) for one in store.gone("run-1")] == [("pod-1", "Failed")]
+    assert store.pods("run-1") == []
+
+
 def test_a_pod_with_a_runs_label_in_another_namespace_is_none_of_its() -> None:
     store = Store()
     store.put(FINETUNES, run())
