@@ -41,7 +41,7 @@ test-operator: .venv/.ready cluster ## the tests on a real API server with the r
 
 .PHONY: test-charts
 test-charts: .venv/.ready cluster ## the Helm charts: rendered, checked, installed, upgraded and removed on a real API server
-	$(PYTEST) -m "not soak and not gpu" $(ARGS) tests/charts
+	$(PYTEST) -n 2 --dist loadfile -m "not soak and not gpu" $(ARGS) tests/charts
 
 .PHONY: e2e
 e2e: .venv/.ready ## a finetune with real pods on two real nodes, made on this machine (Linux; needs root)

@@ -82,6 +82,6 @@ def test_two_releases_do_not_get_into_each_others_way(cluster: Cluster, on: Helm
     """Each of its own namespaces, from the same chart, under the same name."""
     first, second = cluster.new_namespace("team"), cluster.new_namespace("team")
     for one in (first, second):
-        install(on, "--set", f"namespaces={{{one}}}", namespace=one)
+        on("install", "asrtune", CHART, "--namespace", one, "--set", f"namespaces={{{one}}}")
     for one in (first, second):
         uninstall(on, one)
