@@ -37,7 +37,7 @@ test-trainer: .venv/.ready ## the tests with PyTorch, FunASR and a real S3 serve
 
 .PHONY: test-operator
 test-operator: .venv/.ready cluster ## the tests on a real API server with the real controllers
-	$(PYTEST) -m "not soak and not gpu" $(ARGS) tests/operator
+	$(PYTEST) -n 2 --dist loadfile -m "not soak and not gpu" $(ARGS) tests/operator
 
 .PHONY: test-charts
 test-charts: .venv/.ready cluster ## the Helm charts: rendered, checked, installed, upgraded and removed on a real API server

@@ -16,6 +16,7 @@ from cluster.operator import ACCOUNT, SYSTEM, Operator
 from cluster.waiting import wait_for
 from tools.fault_proxy import FaultProxy, run_fault_proxy
 from tools.operated import BRIEF, End, Runs, end_of
+from tools.plugin import Plugin
 from tools.recorder import Recorder, recording
 
 PREPARED = (("prepare", "Succeeded", 1, 0, 0), ("prepare", 1, "Succeeded"))
@@ -199,8 +200,10 @@ def test_the_api_server_restarts(cluster: Cluster) -> None:
     pid = process.pid
     with recording(cluster) as recorder:
         names: list[str] = []
+        plugin, waiter = Plugin(cluster.kubeconfig), None
         for kill in (True, False):
             names += start(runs, 6, len(names))
+            waiter = waiter or plugin.start("kubectl-asrtune", "wait", names[0], "-n", runs.namespace)
             goal = recorder.seen + 30  # in the middle: some 40 changes come of one run
             wait_for(lambda goal=goal: recorder.seen >= goal, timeout=120, what=f"{goal} changes")
             cluster.plane.restart("apiserver", kill=kill)
@@ -208,6 +211,9 @@ def test_the_api_server_restarts(cluster: Cluster) -> None:
             lambda: finished(runs) == 12, timeout=240, what="the ends", state=lambda: finished(runs), every=1
         )
         check(runs, names, recorder)
+    assert waiter is not None
+    said, _ = waiter.communicate(timeout=60)
+    assert (waiter.returncode, "Succeeded" in said) == (0, True)
     assert (process.alive, process.pid) == (True, pid)
     delete_all(runs)
     process.stop()
