@@ -22,7 +22,7 @@ from dashboards.draw import draw  # noqa: E402
 from tools.prometheus import Series  # noqa: E402
 from tools.watched import Watched, watched  # noqa: E402
 
-EPOCHS: Final = 60
+EPOCHS: Final = 40
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,8 @@ class Answers:
         return self.seen.prometheus.between(self._filled(expression), self.seen.begun, self.seen.ended)
 
     def last(self, expression: str) -> Sequence[Series]:
-        """At its end, or when there was something last."""
-        found = self.seen.prometheus.at(self._filled(expression), self.seen.ended)
-        return found or self.course(expression)
+        """At its end."""
+        return self.seen.prometheus.at(self._filled(expression), self.seen.ended)
 
     def _filled(self, expression: str) -> str:
         return re.sub(r"\$(\w+)", lambda name: self.seen.variables[name[1]], expression)

@@ -89,9 +89,7 @@ _QUALITY: Final = Row(
             text="Training loss between two log lines, and validation's. Validation that rises while training falls: "
             "overfitting; neither falls: learning rate or data. Not a number: see skipped steps.",
             queries=[
-                Query(
-                    lasting(of_pods("asrtune_train_loss"), of_run("asrtune_run_loss")), "training {{stage}}"
-                ),
+                Query(lasting("asrtune_train_loss", "asrtune_run_loss"), "training {{stage}}"),
                 Query(of_pods("asrtune_validation_loss"), "validation {{stage}}"),
             ],
             lasts=True,
@@ -154,11 +152,8 @@ _SPEED: Final = Row(
             "waits for.",
             queries=[
                 Query(
-                    lasting(
-                        of_pods("asrtune_train_utterances_per_second"),
-                        of_run("asrtune_run_utterances_per_second"),
-                    ),
-                    "utterances/s {{stage}}",
+                    lasting("asrtune_train_utterances_per_second", "asrtune_run_utterances_per_second"),
+                    "utterances/s",
                 )
             ],
             lasts=True,
@@ -167,7 +162,7 @@ _SPEED: Final = Row(
             title="Where a step's time goes",
             text="Mean seconds of an optimiser step by phase. Data on top: more workers, or storage that is too "
             "slow.",
-            queries=[Query(of_pods("asrtune_train_phase_seconds"), "{{phase}}")],
+            queries=[Query(of_pods("asrtune_train_phase_seconds", "phase"), "{{phase}}")],
             unit="s",
             stacked=True,
         ),
@@ -244,11 +239,7 @@ _CHAIN: Final = Row(
             title="Restarts",
             text="Attempts that ended before their stage's end. failure counts against runPolicy.maxRetries; "
             "interruption (preemption, a lost node, a drain) does not.",
-            queries=[
-                Query(
-                    f"sum by (stage, cause) ({of_run('asrtune_run_stage_restarts')})", "{{stage}}: {{cause}}"
-                )
-            ],
+            queries=[Query(f"sum by (cause) ({of_run('asrtune_run_stage_restarts')})", "{{cause}}")],
             lasts=True,
         ),
         Panel(

@@ -8,9 +8,9 @@ def of_run(metric: str, **labels: str) -> str:
     return _select(metric, 'kind="$kind",namespace="$namespace",name="$run"', labels)
 
 
-def of_pods(metric: str, **labels: str) -> str:
-    """A series of the chosen run's own pods."""
-    return _select(metric, 'namespace="$namespace",run="$run"', labels)
+def of_pods(metric: str, *by: str) -> str:
+    """A series of the chosen run's own pods: one for all its attempts, by stage or by what is given."""
+    return f"max by ({', '.join(by or ('stage',))}) ({_of_pods(metric)})"
 
 
 def of_fleet(metric: str, **labels: str) -> str:
@@ -24,13 +24,17 @@ def of_operator(metric: str, **labels: str) -> str:
 
 
 def lasting(pods: str, run: str) -> str:
-    """What the pods say, and what the operator remembers of it when they are gone."""
-    return f"max by (namespace, stage) ({pods}) or on (namespace) max by (namespace) ({run})"
+    """What the pods say of a metric, and what the operator remembers of it by another when they are gone."""
+    return f"{of_pods(pods, 'namespace')} or on (namespace) max by (namespace) ({of_run(run)})"
 
 
 def spent(series: str) -> str:
     """What a figure of a run that only grows has grown by within the dashboard's time."""
     return f"(max_over_time({series}[$__range]) - ({series} offset $__range or 0 * max_over_time({series}[$__range])))"
+
+
+def _of_pods(metric: str) -> str:
+    return _select(metric, 'namespace="$namespace",run="$run"', {})
 
 
 def _select(metric: str, own: str, labels: dict[str, str]) -> str:

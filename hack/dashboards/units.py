@@ -11,12 +11,14 @@ _HOUR: Final = 3600
 _KIBI: Final = 1024
 
 
-def shown(value: float, unit: str) -> str:
-    """A value with its unit."""
+def shown(value: float, unit: str, decimals: int | None = None) -> str:
+    """A value with its unit; digits behind the point count where it has none."""
     if not math.isfinite(value):
         return "–"
     write = _WRITERS.get(unit)
-    return write(value) if write else f"{value:.4g}"
+    if write:
+        return write(value)
+    return f"{value:.4g}" if decimals is None else f"{value:.{decimals}f}"
 
 
 def _duration(seconds: float) -> str:
