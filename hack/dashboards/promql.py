@@ -29,8 +29,12 @@ def lasting(pods: str, run: str) -> str:
 
 
 def spent(series: str) -> str:
-    """What a figure of a run that only grows has grown by within the dashboard's time."""
-    return f"(max_over_time({series}[$__range]) - ({series} offset $__range or 0 * max_over_time({series}[$__range])))"
+    """What a figure of a run that only grows has grown by within the dashboard's time.
+
+    Where the time begins the operator may just have been away: the last ten minutes before it count.
+    """
+    before = f"max_over_time({series}[10m] offset $__range)"
+    return f"(max_over_time({series}[$__range]) - ({before} or 0 * max_over_time({series}[$__range])))"
 
 
 def _of_pods(metric: str) -> str:
