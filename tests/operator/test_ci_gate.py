@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.server
 import signal
 import threading
@@ -24,8 +25,6 @@ from tools.documents import told
 from tools.gate_job import EXAMPLES, Checkout
 
 NAMESPACE, ACCOUNT = "speech", "asrtune-ci"
-COMMIT = "0123abcd4567"
-GATE = f"gate-{COMMIT}"
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +45,12 @@ def audit(cluster: Cluster) -> Path:
 
 @pytest.fixture
 def checkout(cluster: Cluster, audit: Path, tmp_path: Path) -> Iterator[Checkout]:
-    """A job, without anything left of the one before."""
-    job = Checkout(tmp_path, cluster.plane.as_service_account(NAMESPACE, ACCOUNT))
+    """A job, without anything left of the one before.
+
+    Its commit is its own: Kubernetes takes up to half a minute to tidy up behind a name.
+    """
+    commit = hashlib.sha1(tmp_path.name.encode()).hexdigest()
+    job = Checkout(tmp_path, cluster.plane.as_service_account(NAMESPACE, ACCOUNT), commit[:12])
     job.prepare(tmp_path.name[-30:].strip("_").replace("_", "-"))
     yield job
     for one in cluster.api.list("asrevaluations", NAMESPACE):
@@ -100,36 +103,36 @@ def pods_behave(cluster: Cluster, job: Checkout, **annotations: str) -> None:
     )
 
 
-def evaluation(cluster: Cluster) -> Json | None:
-    return cluster.api.find("asrevaluations", GATE, NAMESPACE)
+def evaluation(cluster: Cluster, job: Checkout) -> Json | None:
+    return cluster.api.find("asrevaluations", f"gate-{job.commit}", NAMESPACE)
 
 
-def wait_for_evaluation(cluster: Cluster) -> Json:
-    return wait_for(lambda: evaluation(cluster), timeout=30, what="the evaluation")
+def wait_for_evaluation(cluster: Cluster, job: Checkout) -> Json:
+    return wait_for(lambda: evaluation(cluster, job), timeout=30, what="the evaluation")
 
 
 def test_a_good_model_passes(cluster: Cluster, checkout: Checkout) -> None:
     pods_behave(cluster, checkout, **{"evaluate.message": scores(8.1)})
-    done = checkout.gate("-n", NAMESPACE, "-s", "summary.md", "ci/evaluation.yaml", COMMIT)
+    done = checkout.gate("-n", NAMESPACE, "-s", "summary.md", "ci/evaluation.yaml", checkout.commit)
     assert done.returncode == 0, done.stderr
     text = checkout.summary.read_text()
     assert "**Quality gate passed.**" in text
     assert "| calls | tuned | CER 8.1 % | 7.7 to 8.5 | -3.9 | -4.4 to -3.4 | 412 |" in text
-    kept = wait_for_evaluation(cluster)
-    assert kept["spec"]["output"]["uri"] == f"s3://speech/evaluations/{COMMIT}"
-    again = checkout.gate("-n", NAMESPACE, "ci/evaluation.yaml", COMMIT)
+    kept = wait_for_evaluation(cluster, checkout)
+    assert kept["spec"]["output"]["uri"] == f"s3://speech/evaluations/{checkout.commit}"
+    again = checkout.gate("-n", NAMESPACE, "ci/evaluation.yaml", checkout.commit)
     assert again.returncode == 0
     assert "is there already; waiting for it" in again.stderr
-    assert wait_for_evaluation(cluster)["metadata"]["uid"] == kept["metadata"]["uid"]
+    assert wait_for_evaluation(cluster, checkout)["metadata"]["uid"] == kept["metadata"]["uid"]
 
 
 def test_a_bad_model_fails_the_job(cluster: Cluster, checkout: Checkout) -> None:
     pods_behave(cluster, checkout, **{"evaluate.message": scores(9.4)})
-    done = checkout.gate("-n", NAMESPACE, "-d", "-s", "summary.md", "ci/evaluation.yaml", COMMIT)
+    done = checkout.gate("-n", NAMESPACE, "-d", "-s", "summary.md", "ci/evaluation.yaml", checkout.commit)
     assert done.returncode == 1, done.stderr
     assert "**Quality gate not passed.**" in checkout.summary.read_text()
     assert "above the limit of 9 %" in checkout.summary.read_text()
-    wait_for(lambda: evaluation(cluster) is None, what="the evaluation's deletion, as -d asks")
+    wait_for(lambda: evaluation(cluster, checkout) is None, what="the evaluation's deletion, as -d asks")
 
 
 def test_a_failed_evaluation_is_told_and_made_anew(cluster: Cluster, checkout: Checkout) -> None:
@@ -141,36 +144,38 @@ def test_a_failed_evaluation_is_told_and_made_anew(cluster: Cluster, checkout: C
         }
     )
     pods_behave(cluster, checkout, exit_code="65", message=wrong.encode().decode())
-    done = checkout.gate("-n", NAMESPACE, "-s", "summary.md", "ci/evaluation.yaml", COMMIT)
+    done = checkout.gate("-n", NAMESPACE, "-s", "summary.md", "ci/evaluation.yaml", checkout.commit)
     assert done.returncode == 2, done.stderr
     assert "calls-test.jsonl is not there" in checkout.summary.read_text()
     pods_behave(cluster, checkout, **{"evaluate.message": scores(8.1)})
-    done = checkout.gate("-n", NAMESPACE, "ci/evaluation.yaml", COMMIT)
+    done = checkout.gate("-n", NAMESPACE, "ci/evaluation.yaml", checkout.commit)
     assert done.returncode == 0, done.stderr
     assert "failed before; it is made anew" in done.stderr
 
 
 def test_the_time_may_be_over_first(cluster: Cluster, checkout: Checkout) -> None:
     pods_behave(cluster, checkout, run_for="1h")
-    done = checkout.gate("-n", NAMESPACE, "-t", "3", "-s", "summary.md", "ci/evaluation.yaml", COMMIT)
+    done = checkout.gate(
+        "-n", NAMESPACE, "-t", "3", "-s", "summary.md", "ci/evaluation.yaml", checkout.commit
+    )
     assert done.returncode == 4, done.stderr
-    assert evaluation(cluster) is not None
+    assert evaluation(cluster, checkout) is not None
 
 
 def test_a_stopped_job_leaves_nothing_that_runs(cluster: Cluster, checkout: Checkout) -> None:
     pods_behave(cluster, checkout, run_for="1h")
-    job = checkout.start("sh", "ci/asr-gate.sh", "-n", NAMESPACE, "ci/evaluation.yaml", COMMIT)
-    wait_for_evaluation(cluster)
-    second = checkout.start("sh", "ci/asr-gate.sh", "-n", NAMESPACE, "ci/evaluation.yaml", COMMIT)
+    job = checkout.start("sh", "ci/asr-gate.sh", "-n", NAMESPACE, "ci/evaluation.yaml", checkout.commit)
+    wait_for_evaluation(cluster, checkout)
+    second = checkout.start("sh", "ci/asr-gate.sh", "-n", NAMESPACE, "ci/evaluation.yaml", checkout.commit)
     wait_for(lambda: cluster.api.list("pods", NAMESPACE), what="its pod")
     assert second.stderr is not None
     assert "is there already" in second.stderr.readline()
     second.send_signal(signal.SIGTERM)
     assert second.wait(20) == 143
-    assert evaluation(cluster) is not None, "what another job made is not the second's to delete"
+    assert evaluation(cluster, checkout) is not None, "what another job made is not the second's to delete"
     job.send_signal(signal.SIGTERM)
     assert job.wait(20) == 143
-    wait_for(lambda: evaluation(cluster) is None, what="the evaluation's deletion")
+    wait_for(lambda: evaluation(cluster, checkout) is None, what="the evaluation's deletion")
     wait_for(lambda: not cluster.api.list("pods", NAMESPACE), timeout=60, what="the end of its pods")
 
 
@@ -187,7 +192,7 @@ def test_a_stopped_job_leaves_nothing_that_runs(cluster: Cluster, checkout: Chec
 def test_a_bad_manifest_is_told(checkout: Checkout, change: tuple[str, str], words: str) -> None:
     text = checkout.manifest.read_text()
     checkout.manifest.write_text(text.replace(*change))
-    done = checkout.gate("-n", NAMESPACE, "-s", "summary.md", "ci/evaluation.yaml", COMMIT)
+    done = checkout.gate("-n", NAMESPACE, "-s", "summary.md", "ci/evaluation.yaml", checkout.commit)
     assert done.returncode == 3, done.stdout
     assert words in done.stderr
     assert "    " in checkout.summary.read_text()
@@ -197,11 +202,11 @@ def test_a_bad_manifest_is_told(checkout: Checkout, change: tuple[str, str], wor
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("ci/none.yaml", COMMIT), "there is no manifest ci/none.yaml"),
+        (("ci/none.yaml", "abc"), "there is no manifest ci/none.yaml"),
         (("ci/evaluation.yaml",), "a manifest and a commit are wanted"),
         (("ci/evaluation.yaml", "Feature/x"), "cannot be part of a name"),
-        (("-t", "2h", "ci/evaluation.yaml", COMMIT), "whole seconds"),
-        (("-n", "elsewhere", "ci/evaluation.yaml", COMMIT), "forbidden"),
+        (("-t", "2h", "ci/evaluation.yaml", "abc"), "whole seconds"),
+        (("-n", "elsewhere", "ci/evaluation.yaml", "abc"), "forbidden"),
     ],
 )
 def test_a_wrong_call_is_told(checkout: Checkout, arguments: tuple[str, ...], words: str) -> None:
@@ -243,7 +248,7 @@ def test_github_actions_commands(cluster: Cluster, checkout: Checkout) -> None:
     assert done.returncode == 0, done.stderr
     given = dict(line.split("=", 1) for line in environment.read_text().splitlines())
     assert (Path(given["KUBECONFIG"]).stat().st_mode & 0o777) == 0o600
-    job = {"GITHUB_SHA": COMMIT + "f" * 28, "GITHUB_STEP_SUMMARY": str(checkout.summary), **given}
+    job = {"GITHUB_SHA": checkout.commit + "f" * 28, "GITHUB_STEP_SUMMARY": str(checkout.summary), **given}
     done = checkout.run(*shell, steps["Evaluate"]["run"], **runner, **job)
     assert done.returncode == 1, done.stderr
     assert "**Quality gate not passed.**" in checkout.summary.read_text()
@@ -272,7 +277,7 @@ def test_gitlab_commands(cluster: Cluster, checkout: Checkout) -> None:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Notes,), {"posted": []}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     given = {
-        "CI_COMMIT_SHORT_SHA": COMMIT[:8],
+        "CI_COMMIT_SHORT_SHA": checkout.commit[:8],
         "AGENT": "",
         "GATE_TOKEN": "secret",
         "CI_PROJECT_ID": "7",
@@ -308,7 +313,7 @@ def test_argo_command_with_the_pods_service_account(cluster: Cluster, checkout: 
         one.replace(place, "summary.md")
         for one in (*template["container"]["command"], *template["container"]["args"])
     ]
-    given = {"NAMESPACE": NAMESPACE, "COMMIT": COMMIT, "KUBECONFIG": str(kubeconfig)}
+    given = {"NAMESPACE": NAMESPACE, "COMMIT": checkout.commit, "KUBECONFIG": str(kubeconfig)}
     done = checkout.run(*command, **given)
     assert done.returncode == 0, done.stderr
     assert "**Quality gate passed.**" in checkout.summary.read_text()

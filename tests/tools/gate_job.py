@@ -22,10 +22,12 @@ class Checkout:
     Attributes:
         root: the job's directory.
         kubeconfig: who it is.
+        commit: what it checks.
     """
 
     root: Path
     kubeconfig: Path
+    commit: str
 
     def prepare(self, runtime: str) -> None:
         """Put in what the templates expect, with pods that behave as a runtime of the namespace says."""
