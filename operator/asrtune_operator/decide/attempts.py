@@ -42,19 +42,21 @@ def drive(draft: Draft, unit: Unit) -> None:
 
 
 def _recovered(draft: Draft, unit: Unit) -> AttemptStatus | None:
-    """The newest record; one for an attempt that is observed but was never written down is made up for."""
+    """The newest record; those of attempts that are observed but were never written down are made up for."""
     record = draft.record_of(unit)
-    number = draft.attempt_of(unit)
-    workload, pods = draft.workload(unit, number), draft.pods(unit, number)
-    if number == 0 or (record is not None and record.attempt >= number) or not (workload or pods):
-        return record
-    if record is not None and record.finished_at is None:
-        _close_former(draft, unit, record)
-    made = min(one.created for one in draft.children() if (one.stage, one.attempt) == (unit.key, number))
-    found = AttemptStatus(stage=unit.key, attempt=number, backend=draft.run.backend_of(unit), created_at=made)
-    draft.add_record(found)
-    draft.set_stage(unit.key, attempts=number)
-    return found
+    name = draft.run.spec_name
+    own = [one for one in draft.children() if (one.stage, one.run_spec) == (unit.key, name)]
+    known = record.attempt if record is not None else 0
+    for number in sorted({one.attempt for one in own if one.attempt > known}):
+        if record is not None and record.finished_at is None:
+            _close_former(draft, unit, record)
+        made = min(one.created for one in own if one.attempt == number)
+        record = AttemptStatus(
+            stage=unit.key, attempt=number, backend=draft.run.backend_of(unit), created_at=made
+        )
+        draft.add_record(record)
+        draft.set_stage(unit.key, attempts=number)
+    return record
 
 
 def _close_former(draft: Draft, unit: Unit, record: AttemptStatus) -> None:

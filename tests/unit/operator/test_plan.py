@@ -14,6 +14,20 @@ from unit.operator.runs import run_of
 from unit.operator.world import World, words
 
 
+def test_attempts_that_were_never_written_down_are_counted_all_the_same() -> None:
+    world = World(run_of(runPolicy={"backoffSeconds": 1, "maxRetries": 5}))
+    world.step(crash_after=1)
+    world.start_all()
+    world.end(next(iter(world.pods)), 70, words(EndClass.INTERNAL))
+    world.wait(15)
+    world.step(crash_after=1)
+    assert world.created == [("prepare", 1), ("prepare", 2)]
+    finish(world)
+    ends = [(one.stage, one.attempt, one.verdict) for one in world.status.attempts]
+    assert ends[:2] == [("prepare", 1, "InternalError"), ("prepare", 2, "Succeeded")]
+    assert world.status.stages[0].retries == 1
+
+
 def test_the_chain_runs_stage_by_stage_to_the_end():
     world = World(run_of(price="3.6"))
     finish(world)

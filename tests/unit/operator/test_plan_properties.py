@@ -43,7 +43,8 @@ class PlanMachine(RuleBasedStateMachine):
         if shared:
             spec |= {"execution": {"pods": "Shared"}, "resources": {"nodes": 1, "gpusPerNode": 2}}
         self.world = World(run_of(**spec))
-        self.highest: dict[str, int] = {}
+        self.traceless = False
+        """Whether an attempt may have gone without anything that tells of it."""
 
     def living(self):
         return [pod for pod in self.world.pods.values() if not pod.ended]
@@ -62,6 +63,7 @@ class PlanMachine(RuleBasedStateMachine):
         # With a stage's newest workload gone too, nothing could know of it: its number is used again.
         if set(newest.items()) <= set(self.world.workloads):
             self.world.status = FinetuneStatus()
+            self.traceless = True
             self.world.step()
 
     @rule(seconds=st.sampled_from([1, 15, 100, 700]))
@@ -101,6 +103,7 @@ class PlanMachine(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.world.workloads))
     def somebody_deletes_a_workload(self, data: st.DataObject) -> None:
         self.world.delete(data.draw(st.sampled_from(sorted(self.world.workloads))))
+        self.traceless = True
 
     @rule(data=st.data())
     @precondition(lambda self: any(one.suspended for one in self.world.workloads.values()))
@@ -183,6 +186,8 @@ class PlanMachine(RuleBasedStateMachine):
         assert self.world.status.phase is Phase.SUCCEEDED, self.world.status.conditions
         assert all(stage.state is StageState.SUCCEEDED for stage in self.world.status.stages)
         assert self.world.events.count("Complete") == 1
+        recorded = {(one.stage, one.attempt) for one in self.world.status.attempts}
+        assert self.traceless or len(self.world.created) > 40 or recorded == set(self.world.created)
 
 
 PlanMachine.TestCase.settings = settings(
