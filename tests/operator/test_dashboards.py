@@ -21,6 +21,8 @@ BOARDS: Final = {
     path.stem: json.loads(path.read_text())
     for path in sorted((ROOT / "charts/asrtune/dashboards").glob("*.json"))
 }
+OF_TARGETS: Final = {"__name__", "instance", "job", "namespace", "pod", "container", "run"}
+"""Labels that say which run and which pod it is."""
 LASTS: Final = "Stays when the pods are gone."
 
 
@@ -138,7 +140,10 @@ def test_the_documented_metrics_are_the_exported_ones(seen: Watched) -> None:
     rows = re.findall(r"^\| `(asrtune_\w+)` \|([^|]*)\|", text, re.MULTILINE)
     documented = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     assert len(documented) == len(rows)
-    of_pods = {name: labels - {"run"} for name, labels in exported(seen.pod_metrics).items()}
+    scraped = seen.prometheus.between(
+        f'{{__name__=~"asrtune_.+",run="{seen.name}",pod!=""}}', seen.begun, seen.ended
+    )
+    of_pods = {one.labels["__name__"]: set(one.labels) - OF_TARGETS for one in scraped}
     of_pods["asrtune_train_memory_used_bytes"] = {"stage"}  # of a GPU alone
     of_operator = {
         name: labels - {"kind", "namespace", "name"} if name.startswith("asrtune_run_") else labels
