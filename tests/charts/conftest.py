@@ -10,7 +10,6 @@ import yaml
 from cluster.binaries import MANIFESTS, find
 from cluster.cluster import Cluster, run_cluster
 from tools.attempts import RESTRICTED
-from tools.charted import BRIEF, ChartedOperator, install, reachable, uninstall
 from tools.helm import CRDS, SYSTEM, Helm
 
 NAMESPACES = (SYSTEM, "speech", "calls", "monitoring")
@@ -49,21 +48,3 @@ def on(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Helm:
 def namespace(cluster: Cluster) -> str:
     """A new namespace's name."""
     return cluster.new_namespace()
-
-
-@pytest.fixture
-def released(on: Helm) -> Iterator[None]:
-    """The chart with runs that are quick; gone afterwards."""
-    install(on, *reachable(), *BRIEF)
-    yield
-    if on.run("status", "asrtune", "--namespace", SYSTEM).code == 0:
-        uninstall(on)
-
-
-@pytest.fixture
-def operator(cluster: Cluster, released: None) -> Iterator[ChartedOperator]:
-    """The first of its pods as a process."""
-    operator = ChartedOperator(cluster)
-    process = operator.start()
-    yield operator
-    process.stop()

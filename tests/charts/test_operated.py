@@ -1,31 +1,37 @@
-"""The operator that the chart starts does its work, and what it leaves when it goes holds nobody up."""
+"""The operator that the chart starts does its work, its alerts are raised, and without it nothing is held up."""
 
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 from cluster.client import Client
 from cluster.cluster import Cluster
 from cluster.waiting import wait_for
-from tools.charted import (
-    BRIEF,
-    DEPLOYMENT,
-    ChartedOperator,
-    everything,
-    finetune,
-    install,
-    pods_of,
-    reachable,
-    uninstall,
-)
-from tools.helm import CHART, SYSTEM, Helm
-from tools.operated import Runs
+from tools.charted import BRIEF, DEPLOYMENT, ChartedOperator, finetune, install, pods_of, reachable, uninstall
+from tools.helm import CHART, SYSTEM, Helm, of_kind, values
+from tools.operated import PATIENCE, Runs
+from tools.prometheus import Prometheus, service_of
 
 
-def test_the_operator_of_the_chart_completes_a_run(
-    cluster: Cluster, operator: ChartedOperator, namespace: str
-) -> None:
+@pytest.fixture(scope="module")
+def operator(cluster: Cluster, on: Helm) -> Iterator[ChartedOperator]:
+    """The first pod of a release as a process; its runs are quick."""
+    install(on, *reachable(), *BRIEF)
+    operator = ChartedOperator(cluster)
+    operator.start()
+    yield operator
+    cluster.processes[operator.name].stop()
+    uninstall(on)
+
+
+def test_it_completes_a_run(cluster: Cluster, operator: ChartedOperator, namespace: str) -> None:
     cluster.api.create(finetune(namespace))
     end = Runs(cluster, namespace).wait_end("demo")
     assert (end.phase, [one[1:3] for one in end.stages]) == ("Succeeded", [("Succeeded", 1)] * 2)
@@ -37,6 +43,7 @@ def test_the_operator_of_the_chart_completes_a_run(
     lease = cluster.api.get("leases", DEPLOYMENT, SYSTEM)
     assert lease["spec"]["holderIdentity"] in {one["metadata"]["name"] for one in pods_of(cluster)}
     check_series(operator.get("/metrics")[1])
+    cluster.api.delete("asrfinetunes", "demo", namespace)
 
 
 def check_series(text: str) -> None:
@@ -55,67 +62,93 @@ def check_series(text: str) -> None:
     assert {"asrtune_run_condition", "asrtune_run_stage_state", "asrtune_run_stage_restarts"} <= set(samples)
 
 
-def test_runs_outlive_the_operator_and_can_be_deleted_without_it(
-    cluster: Cluster, on: Helm, operator: ChartedOperator, namespace: str
+@pytest.fixture
+def prometheus(
+    cluster: Cluster, helm: Helm, operator: ChartedOperator, tmp_path: Path
+) -> Iterator[Prometheus]:
+    """Scrapes the operator as the ServiceMonitor says; the target's namespace is told, as nothing discovers it here."""
+    (monitor,) = of_kind(helm.template(CHART, *values("everything")), "ServiceMonitor")
+    scrape = service_of(monitor, f"127.0.0.1:{operator.port}")
+    scrape["static_configs"][0]["labels"] = {"namespace": "asrtune-system"}
+    yield Prometheus(cluster.processes, tmp_path / "prometheus", [scrape])
+    cluster.processes["prometheus"].stop()
+
+
+@pytest.fixture(scope="module")
+def expressions(helm: Helm) -> Mapping[str, str]:
+    (rule,) = of_kind(helm.template(CHART, "--set", "monitoring.rules.enabled=true"), "PrometheusRule")
+    return {one["alert"]: one["expr"] for group in rule["spec"]["groups"] for one in group["rules"]}
+
+
+def test_what_happens_raises_its_own_alert_and_no_other(
+    cluster: Cluster,
+    operator: ChartedOperator,
+    prometheus: Prometheus,
+    expressions: Mapping[str, str],
+    namespace: str,
 ) -> None:
     runs = Runs(cluster, namespace)
-    runs.describe_pods({"fake/run-for": "1h"})
-    runs.start("going", {})
-    cluster.api.create(finetune(namespace, "done"))
-    runs.wait_end("done")
-    runs.wait_running("going", "prepare")
-    cluster.processes[operator.name].stop()  # as the kubelet does when the Deployment goes
-    uninstall(on)
-    assert cluster.api.find("leases", DEPLOYMENT, SYSTEM) is None
-    wait_for(lambda: not pods_of(cluster), what="the end of the operator's pods")
-    # Nothing happened to the runs.
-    assert runs.get("going")["status"]["phase"] == "Running"
-    assert runs.pods("going", "prepare")
-    # And nothing holds them.
-    for name in ("going", "done"):
-        cluster.api.delete("asrfinetunes", name, namespace)
-        cluster.api.wait_until_gone("asrfinetunes", name, namespace)
-        runs.wait_nothing_left(name)
-    assert ours(cluster) == of_the_kinds()
 
+    def raised() -> set[tuple[str, str]]:
+        """Alerts whose expression holds now, each with the run it is about."""
+        found: Mapping[str, Any] = {
+            alert: prometheus.at(text, time.time()) for alert, text in expressions.items()
+        }
+        return {(alert, one.labels.get("name", "")) for alert, many in found.items() for one in many}
 
-def ours(cluster: Cluster) -> set[str]:
-    """What has our name, but for Helm's notes of the kinds' release."""
-    found = {one for one in everything(cluster) if "asrtune" in one.partition("/")[2]}
-    return {one for one in found if "/sh.helm.release.v1.asrtune-crds." not in one}
+    def waits_for(expected: set[tuple[str, str]]) -> None:
+        wait_for(lambda: raised() == expected, timeout=PATIENCE, what=f"{expected}", state=raised, every=0.5)
 
-
-def of_the_kinds() -> set[str]:
-    """What stays: the kinds, the roles of people, and the namespace that Helm made."""
-    plurals = ("asrfinetunes", "asrevaluations", "asrruntimes", "clusterasrruntimes")
-    roles = ("asrtune-view", "asrtune-edit", "asrtune-admin", "asrtune-runtime-view")
-    return {
-        *(f"CustomResourceDefinition /{one}.asrtune.dev" for one in plurals),
-        "APIService /v1alpha1.asrtune.dev",
-        *(f"ClusterRole /{one}" for one in roles),
-        f"Namespace /{SYSTEM}",
+    waits_for(set())
+    for name, code in (("memory", "71"), ("diverged", "76")):
+        runs.describe_pods({"fake/run-for": "300ms", "fake/train.exit-code": code}, name)
+        runs.start(name, {"runtimeRef": {"name": name, "kind": "ASRRuntime"}})
+        runs.wait_end(name)
+    runs.describe_pods({"fake/run-for": "300ms"}, "own")
+    runs.start("fine", {})
+    runs.wait_end("fine")
+    runs.start("waits", {"startAt": "train", "resources": {"nodes": 1, "gpusPerNode": 64}})
+    happened = {
+        ("AsrtuneRunFailed", "memory"),
+        ("AsrtuneRunDiverged", "diverged"),
+        ("AsrtuneRunWaits", "waits"),
     }
+    waits_for(happened)
+    cluster.api.delete("asrfinetunes", "waits", namespace)
+    waits_for(happened - {("AsrtuneRunWaits", "waits")})
+    cluster.processes[operator.name].kill()
+    waits_for({("AsrtuneOperatorDown", "")})
 
 
-def test_a_namespaced_operator_serves_its_namespaces_alone(
-    cluster: Cluster, on: Helm, namespace: str
-) -> None:
+def test_without_it_runs_go_on_and_can_be_deleted(cluster: Cluster, on: Helm, namespace: str) -> None:
+    """An operator of one namespace, which serves no other; it goes while one run is under way and one is done."""
     own = ["--set", f"namespaces={{{namespace}}}", "--set", "lease.name=own", "--set", "replicas=1"]
     install(on, *reachable(), *own, *BRIEF, namespace=namespace)
     elsewhere = cluster.new_namespace("elsewhere")
     operator = ChartedOperator(cluster, namespace)
-    process = operator.start()
-    try:
-        for one in (elsewhere, namespace):
-            document = finetune(one, runtimeRef={"kind": "ASRRuntime", "name": "default"})
-            cluster.api.create(document)
-        assert Runs(cluster, namespace).wait_end("demo").phase == "Succeeded"
-        assert "status" not in cluster.api.get("asrfinetunes", "demo", elsewhere)
-        account = Client(cluster.plane.service_account(namespace, DEPLOYMENT))
-        for path in ("/api/v1/nodes", f"/apis/batch/v1/namespaces/{elsewhere}/jobs"):
-            assert account.request("GET", path)[0] == 403
-    finally:
-        process.stop()
-        uninstall(on, namespace)
+    operator.start()
+    runs = Runs(cluster, namespace)
+    for one in (elsewhere, namespace):
+        document = finetune(one, "done", runtimeRef={"kind": "ASRRuntime", "name": "default"})
+        cluster.api.create(document)
+    runs.describe_pods({"fake/run-for": "1h"}, "long")
+    runs.start("going", {"runtimeRef": {"kind": "ASRRuntime", "name": "long"}})
+    assert runs.wait_end("done").phase == "Succeeded"
+    runs.wait_running("going", "prepare")
+    assert "status" not in cluster.api.get("asrfinetunes", "done", elsewhere)
+    account = Client(cluster.plane.service_account(namespace, DEPLOYMENT))
+    for path in ("/api/v1/nodes", f"/apis/batch/v1/namespaces/{elsewhere}/jobs"):
+        assert account.request("GET", path)[0] == 403
+
+    cluster.processes[operator.name].stop()  # as the kubelet does when the Deployment goes
+    uninstall(on, namespace)
     assert cluster.api.find("leases", "own", namespace) is None
-    cluster.api.delete("asrfinetunes", "demo", elsewhere)
+    wait_for(lambda: not pods_of(cluster, namespace), what="the end of the operator's pods")
+    # Nothing happened to the runs, and nothing holds them.
+    assert runs.get("going")["status"]["phase"] == "Running"
+    assert runs.pods("going", "prepare")
+    for name in ("going", "done"):
+        cluster.api.delete("asrfinetunes", name, namespace)
+        cluster.api.wait_until_gone("asrfinetunes", name, namespace)
+        runs.wait_nothing_left(name)
+    cluster.api.delete("asrfinetunes", "done", elsewhere)
