@@ -101,7 +101,8 @@ def finished(runs: Runs) -> int:
 def check(runs: Runs, names: list[str], recorder: Recorder) -> None:
     """All came to their ends, nothing was made twice, and no two gangs of a run met."""
     assert recorder.wrong == []
-    made = {name: uids for name, uids in recorder.names.items() if name.startswith(f"{runs.namespace}/")}
+    ours = {f"{runs.namespace}/{name}" for name in names}
+    made = {name: uids for name, uids in recorder.names.items() if name.rsplit("-", 2)[0] in ours}
     assert {name for name, uids in made.items() if len(uids) != 1} == set()
     found = listed(runs)
     ends = {name: end_of(found[name]) for name in names}
@@ -181,16 +182,10 @@ def test_killed_every_half_minute_for_an_hour(cluster: Cluster) -> None:
                 cluster.processes[operator.name].kill()
                 cluster.processes[operator.name].start()
                 kills += 1
-            check_latest(runs, names, recorder)
+            check(runs, names, recorder)
             delete_all(runs)
     print(f"{made} runs, {kills} kills, {recorder.seen} changes seen")
     cluster.processes[operator.name].stop()
-
-
-def check_latest(runs: Runs, names: list[str], recorder: Recorder) -> None:
-    """As `check`, of these runs only."""
-    check(runs, names, recorder)
-    recorder.names.clear()
 
 
 def test_the_api_server_restarts(cluster: Cluster) -> None:
