@@ -17,7 +17,7 @@ STAGE_STATES: Final = {
 }
 """A timeline draws numbers: the code of each state of a stage."""
 _WAITS: Final = f"{of_run('asrtune_run_condition', condition='Running', reason='!Finished')} == 0"
-_RUNS: Final = of_run("asrtune_run_phase", phase="Running")
+_TRAINS: Final = of_run("asrtune_run_stage_state", type="Train", state="Running")
 
 
 def _state_codes() -> str:
@@ -223,12 +223,12 @@ _CHAIN: Final = Row(
         ),
         Panel(
             title="Checkpoint age",
-            text="Time since the last complete checkpoint while the run is running. Far over the usual distance: "
+            text="Time since the last complete checkpoint while a stage trains. Far over the usual distance: "
             "storage is slow or full.",
             queries=[
                 Query(
                     f"(time() - max by (namespace) ({of_run('asrtune_run_checkpoint_timestamp_seconds')}))"
-                    f" and on (namespace) {_RUNS}",
+                    f" and on (namespace) {_TRAINS}",
                     "age",
                 )
             ],
