@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -14,6 +15,8 @@ from cluster.waiting import wait_for
 Json = dict[str, Any]
 Documents = list[Json]
 _MERGE = "merge-patch+json"
+_DISCOVERY_SECONDS = 15
+"""A CRD that is established is discovered a moment later."""
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
@@ -190,11 +193,13 @@ class Client:
 
     def _resource(self, kind: str) -> Resource:
         found = find(self._resources, kind)
-        if found is None:  # nothing is known yet, or a CRD is new
+        deadline = time.monotonic() + _DISCOVERY_SECONDS
+        while found is None:  # nothing is known yet, or a CRD is new
             answers = [self._checked("GET", path, accept=_AGGREGATED) for path in ("/api", "/apis")]
             self._resources = [resource for answer in answers for resource in parse(answer)]
             found = find(self._resources, kind)
-        assert found, f"the API server serves no {kind}"
+            assert found or time.monotonic() < deadline, f"the API server serves no {kind}"
+            time.sleep(0 if found else 0.2)
         return found
 
     def _path(self, document: Json, *, named: bool) -> str:

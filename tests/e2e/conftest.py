@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cluster.cluster import Cluster
 from cluster.control_plane import ControlPlane
 from cluster.nodes import HOST, Nodes
 from cluster.operator import Operator
-from tools.on_nodes import Workplace, runtime
+from tools.on_nodes import SLOW, RealRun, Workplace, longer, runtime
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +48,21 @@ def workplace(
     assert operator.leading
     directory: Path = tmp_path_factory.mktemp("project")
     return Workplace(nodes[0], directory)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(workplace: Workplace) -> tuple[RealRun, dict[str, float], str]:
+    """A finished run of the whole chain; when what was seen, in seconds; `kubectl asrtune status` while it trained."""
+    run = workplace.run("demo", longer)
+    started = time.monotonic()
+    seconds = {}
+    run.apply()
+    run.wait(lambda _: any(pod["status"]["phase"] == "Running" for pod in run.pods()), "the first pod")
+    seconds["first pod"] = time.monotonic() - started
+    run.wait_for_step(1)
+    seconds["first step"] = time.monotonic() - started
+    screen = run.plugin("status")
+    run.wait_phase("Succeeded", SLOW)
+    seconds["Complete"] = time.monotonic() - started
+    print("from kubectl apply:", {what: round(value, 1) for what, value in seconds.items()})
+    return run, seconds, screen

@@ -5,50 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any
 
 import pytest
-import torch
 
 from cluster.client import Json
 from cluster.cluster import Cluster
 from cluster.nodes import Nodes
 from cluster.waiting import wait_for
-from tools.on_nodes import RealRun, Workplace
-from tools.project import Project
+from tools.on_nodes import SLOW, RealRun, Workplace, same, training_alone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
-SLOW = 600.0
-"""Seconds for a whole chain: each of its processes loads PyTorch, on a machine that may have two cores."""
 STAGES = ("prepare", "train", "average", "evaluate", "export", "publish")
-
-
-def longer(project: Project) -> None:
-    """Training that can be disturbed: 150 steps."""
-    project.stage("train").update(epochs=50)
-
-
-def training_alone(project: Project) -> None:
-    longer(project)
-    del project.spec["stages"][2:]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(workplace: Workplace) -> tuple[RealRun, dict[str, float], str]:
-    """A finished run of the whole chain; when what was seen, in seconds; `kubectl asrtune status` while it trained."""
-    run = workplace.run("demo", longer)
-    started = time.monotonic()
-    seconds = {}
-    run.apply()
-    run.wait(lambda _: any(pod["status"]["phase"] == "Running" for pod in run.pods()), "the first pod")
-    seconds["first pod"] = time.monotonic() - started
-    run.wait_for_step(1)
-    seconds["first step"] = time.monotonic() - started
-    screen = run.plugin("status")
-    run.wait_phase("Succeeded", SLOW)
-    seconds["Complete"] = time.monotonic() - started
-    print("from kubectl apply:", {what: round(value, 1) for what, value in seconds.items()})
-    return run, seconds, screen
 
 
 def test_wrong_data_fail_at_once_with_the_lines_words(workplace: Workplace) -> None:
@@ -140,13 +107,6 @@ def test_suspended_resumed_and_killed_it_ends_with_the_same_weights(
 
 def running(run: RealRun) -> list[Json]:
     return [pod for pod in run.pods("train") if pod["status"]["phase"] == "Running"]
-
-
-def same(one: Any, other: Any) -> None:
-    """Losses of all steps and weights, bit by bit."""
-    assert one[0] == other[0]
-    assert one[1].keys() == other[1].keys()
-    assert all(torch.equal(one[1][name], other[1][name]) for name in one[1])
 
 
 def test_deleted_while_it_trains_it_saves_and_leaves_nothing(

@@ -25,6 +25,8 @@ USER: Final = 12345
 """User id of the pods' processes; this machine knows no such user."""
 DATA: Final = "/data"
 """Where pods have the project."""
+SLOW: Final = 600.0
+"""Seconds for a whole chain: each of its processes loads PyTorch, on a machine that may have two cores."""
 RESTRICTED: Final = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
@@ -222,3 +224,20 @@ class RealRun:
             except AssertionError as error:
                 logs[name] = [str(error), json.dumps(pod["status"])]
         return {"status": self.status(), "logs": logs}
+
+
+def longer(project: Project) -> None:
+    """Training that can be disturbed: 150 steps."""
+    project.stage("train").update(epochs=50)
+
+
+def training_alone(project: Project) -> None:
+    longer(project)
+    del project.spec["stages"][2:]
+
+
+def same(one: Any, other: Any) -> None:
+    """Losses of all steps and weights, bit by bit."""
+    assert one[0] == other[0]
+    assert one[1].keys() == other[1].keys()
+    assert all(torch.equal(one[1][name], other[1][name]) for name in one[1])
