@@ -67,7 +67,7 @@ class Nodes:
     def load(self, archive: Path, *numbers: int) -> None:
         """Gives these nodes the image of an archive, under the name that it has there; nothing is ever pulled."""
         for number in numbers:
-            # Not by the transfer service, which streams at some 20 MB a second.
+            # Not by the transfer service: 15 s instead of 24 for 360 MB.
             done = self._ctr(number, "images", "import", "--local", archive)
             assert done.returncode == 0, done.stderr
 
