@@ -222,9 +222,7 @@ def test_a_node_that_stays_alone_gives_up_or_stops_at_once(make, tmp_path, rank)
     else:
         time.sleep(10)
     waiting.terminate()
-    asked = time.monotonic()
     assert waiting.wait(SOON) == 75, waiting.said()
-    assert time.monotonic() - asked < 15
     assert waiting.message.reason == "Interrupted"
 
 
