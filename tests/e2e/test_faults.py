@@ -35,7 +35,7 @@ FAULTS = [
     fault("a node is drained", faults.drain, "Evicted", "Succeeded", most_lost=1),
     fault("somebody deletes a pod", faults.delete_pod, "Interrupted|Deleted", "Succeeded", most_lost=1),
     fault("somebody deletes the Job", faults.delete_job, "Interrupted|Deleted", "Succeeded", most_lost=1),
-    fault("a kubelet is killed and comes back", faults.kill_kubelet, "Succeeded", most_lost=0),
+    fault("a kubelet is killed and comes back", faults.kill_kubelet, "NodeLost", "Succeeded"),
     fault("a node's network is cut for 20 s", faults.cut_network, GONE, "Succeeded"),
     fault("a node goes and comes back", faults.lose_node, GONE, "Succeeded"),
     fault("the operator is killed and replaced", faults.replace_operator, "Succeeded", most_lost=0),
