@@ -21,15 +21,16 @@ _LONGEST_NAME: Final = 180
 
 
 async def tell(client: Client, run: RunObject, event: Event) -> None:
-    """Post an event about a run. One that cannot be posted is logged: no run waits for its news."""
+    """Post and log an event about a run, once. One that cannot be posted is logged alone, and the run goes on."""
+    try:
+        if await client.create(EVENTS, _manifest(run, event)) is None:
+            return  # told before a death or a conflict, whose plan is made anew
+    except (ApiError, ApiUnreachableError) as error:
+        _log.warning("an event could not be posted", extra={"event": event.reason, "error": str(error)})
     _log.info(
         event.message,
         extra={"run": f"{run.identity.namespace}/{run.identity.name}", "event": event.reason},
     )
-    try:
-        await client.create(EVENTS, _manifest(run, event))
-    except (ApiError, ApiUnreachableError) as error:
-        _log.warning("an event could not be posted", extra={"event": event.reason, "error": str(error)})
 
 
 def _manifest(run: RunObject, event: Event) -> dict[str, Any]:

@@ -26,9 +26,9 @@ def news(before: RunStatus, after: RunStatus) -> Sequence[Event]:
 
 
 def _attempts(before: RunStatus, after: RunStatus) -> Iterator[Event]:
-    known = {(one.created_at, occasion): one for occasion, one in _gangs(before)}
-    for occasion, one in _gangs(after):
-        old = known.get((one.created_at, occasion))
+    known = {key: one for key, _, one in gangs(before)}
+    for key, occasion, one in gangs(after):
+        old = known.get(key)
         what = f"{one.stage}, attempt {one.attempt}"
         if old is None:
             yield Event(EventType.NORMAL, "AttemptCreated", f"{what}: {one.backend} made.", occasion)
@@ -38,13 +38,20 @@ def _attempts(before: RunStatus, after: RunStatus) -> Iterator[Event]:
             yield _ended(one, what, occasion)
 
 
-def _gangs(status: RunStatus) -> Iterator[tuple[str, AttemptStatus]]:
-    """Each record of an attempt, and what sets it apart: a queue may take an attempt's pods and make them anew."""
+def gangs(status: RunStatus) -> Iterator[tuple[str, str, AttemptStatus]]:
+    """Each record of an attempt, with what sets it apart from every other, and the occasion of its news.
+
+    A queue may take an attempt's pods and make them anew, twice within a second; and the oldest records go.
+    """
     count: Counter[str] = Counter()
+    known: set[str] = set()
     for one in status.attempts:
         attempt = f"{one.stage}/{one.attempt}"
-        yield f"{attempt}/{count[attempt]}" if count[attempt] else attempt, one
-        count[attempt] += 1
+        made = f"{attempt}/{one.created_at.isoformat()}"
+        count[made] += 1
+        key = f"{made}/{count[made]}"
+        yield key, key if attempt in known else attempt, one
+        known.add(attempt)
 
 
 def _ended(one: AttemptStatus, what: str, occasion: str) -> Event:
@@ -59,7 +66,8 @@ def _waits(before: RunStatus, after: RunStatus) -> Iterator[Event]:
     if now is None or now.status is not ConditionStatus.FALSE or now.reason not in set(WaitReason) - _QUIET:
         return
     if then is None or then.reason != now.reason:
-        yield Event(EventType.WARNING, now.reason, now.message, f"{_spec(after)}/{len(after.attempts)}")
+        newest = [occasion for _, occasion, _ in gangs(after)][-1:]
+        yield Event(EventType.WARNING, now.reason, now.message, "/".join([_spec(after), *newest]))
 
 
 def _ends(before: RunStatus, after: RunStatus) -> Iterator[Event]:

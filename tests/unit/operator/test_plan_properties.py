@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -19,6 +18,7 @@ from hypothesis.stateful import (
 
 from asrtune_api.status import FinetuneStatus, Phase, StageState
 from asrtune_api.termination import EndClass
+from asrtune_operator.decide.news import gangs
 from unit.operator.runs import run_of
 from unit.operator.world import World, words
 
@@ -152,11 +152,7 @@ class PlanMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_change_is_told(self) -> None:
-        count: Counter[str] = Counter()
-        for one in self.world.status.attempts:
-            attempt = f"{one.stage}/{one.attempt}"
-            occasion = f"{attempt}/{count[attempt]}" if count[attempt] else attempt
-            count[attempt] += 1
+        for _, occasion, one in gangs(self.world.status):
             assert (occasion, "AttemptCreated") in self.world.told
             assert one.finished_at is None or (occasion, f"Attempt{one.verdict}") in self.world.told
 
