@@ -14,12 +14,12 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def wait_for_port(port: int, *, seconds: float = 30) -> None:
-    """Returns when somebody listens on the loopback port."""
+def wait_for_port(port: int, host: str = "127.0.0.1", *, seconds: float = 30) -> None:
+    """Returns when somebody listens on the port."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection((host, port), timeout=1).close()
         except OSError:
             if time.monotonic() > deadline:
                 raise

@@ -64,31 +64,49 @@ class S3Server:
         return directory
 
 
+def command(server: S3Server, tls: Pair | None = None) -> list[str | Path]:
+    """How the server is started; its owner's keys come by `environment`."""
+    binary = subprocess.run([_SCRIPT], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    secure = ["--cert", tls.certificate, "--key", tls.key] if tls else []
+    # It closes each connection after one answer unless told otherwise; S3 servers in use keep them open.
+    return [
+        *(binary, "--port", server.endpoint.rpartition("//")[2], "--keep-alive", *secure),
+        *("posix", server.directory),
+    ]
+
+
+def environment(server: S3Server) -> dict[str, str]:
+    """The owner's keys."""
+    return {"ROOT_ACCESS_KEY": server.access_key, "ROOT_SECRET_KEY": server.secret_key}
+
+
 @contextmanager
 def run_versitygw(
-    root: Path, *, port: int | None = None, secret_key: str = "testtest", tls: Pair | None = None
+    root: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    secret_key: str = "testtest",
+    tls: Pair | None = None,
 ) -> Iterator[S3Server]:
     """Starts a server with its objects in root/objects and stops it at the end of the block.
 
     Args:
         root: an empty directory, or that of a server before.
+        host: address that it listens on.
         port: where it listens; a free one when not given.
         secret_key: the owner's.
         tls: its certificate and key; it then speaks HTTPS alone.
     """
-    binary = subprocess.run([_SCRIPT], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     scheme = "https" if tls else "http"
-    server = S3Server(f"{scheme}://127.0.0.1:{port or free_port()}", root / "objects", secret_key=secret_key)
+    server = S3Server(f"{scheme}://{host}:{port or free_port()}", root / "objects", secret_key=secret_key)
     server.directory.mkdir(parents=True, exist_ok=True)
-    # It closes each connection after one answer unless told otherwise; S3 servers in use keep them open.
-    secure = ["--cert", str(tls.certificate), "--key", str(tls.key)] if tls else []
-    command = [binary, "--port", f"127.0.0.1:{server.port}", "--keep-alive", *secure]
-    command += ["posix", str(server.directory)]
-    environment = os.environ | {"ROOT_ACCESS_KEY": server.access_key, "ROOT_SECRET_KEY": server.secret_key}
     with (root / "versitygw.log").open("ab") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            command(server, tls), env=os.environ | environment(server), stdout=log, stderr=log
+        )
         try:
-            wait_for_port(server.port)
+            wait_for_port(server.port, host)
             yield server
         finally:
             process.terminate()
