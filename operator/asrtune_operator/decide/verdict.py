@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -36,6 +37,7 @@ class Verdict(StrEnum):
     SPEC_INVALID = "SpecInvalid"
     DATA_INVALID = "DataInvalid"
     OUT_OF_MEMORY = "OutOfMemory"
+    DISK_FULL = "DiskFull"
     DIVERGED = "Diverged"
     QUALITY_GATE_FAILED = "QualityGateFailed"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
@@ -82,8 +84,8 @@ _TELLING: Final = [
     # what the operator decided stands, whatever the pods say on their way out
     *(Verdict.SUSPENDED, Verdict.SPEC_CHANGED, Verdict.DEADLINE_EXCEEDED, Verdict.UNSCHEDULABLE),
     *(Verdict.QUEUED_TOO_LONG, Verdict.IMAGE_PULL, Verdict.NOT_STARTED, Verdict.STALLED),
-    *(Verdict.SPEC_INVALID, Verdict.DATA_INVALID, Verdict.OUT_OF_MEMORY, Verdict.DIVERGED),
-    *(Verdict.QUALITY_GATE_FAILED, Verdict.PREEMPTED, Verdict.NODE_LOST, Verdict.EVICTED),
+    *(Verdict.SPEC_INVALID, Verdict.DATA_INVALID, Verdict.OUT_OF_MEMORY, Verdict.DISK_FULL),
+    *(Verdict.DIVERGED, Verdict.QUALITY_GATE_FAILED, Verdict.PREEMPTED, Verdict.NODE_LOST, Verdict.EVICTED),
     *(Verdict.STORAGE_UNAVAILABLE, Verdict.DELETED, Verdict.INTERNAL_ERROR, Verdict.INTERRUPTED),
     Verdict.SUCCEEDED,
 ]
@@ -105,8 +107,22 @@ _DISRUPTIONS: Final = {
     "DeletionByPodGC": (Verdict.NODE_LOST, "its node is gone"),
     "TerminationByKubelet": (Verdict.EVICTED, "its node was short of resources or shut down"),
 }
+_REASONS: Final = {
+    "Preempting": (Verdict.PREEMPTED, "a pod of higher priority took its place"),
+    "NodeLost": (Verdict.NODE_LOST, "its node is gone"),
+    "Evicted": (Verdict.EVICTED, "its node evicted it"),
+}
 _NEVER_RAN: Final = frozenset({"StartError", "ContainerCannotRun"})
 """The container runtime's words for a command, a user or a device that is not there: exit code 128."""
+_OWN_DISK: Final = re.compile(
+    r'EmptyDir volume "(?P<volume>[^"]+)" exceeds the limit'
+    "|(?:local ephemeral storage limit|ephemeral local storage usage exceeds)"
+)
+"""The kubelet's words for a pod that took more disk than it may, not than there was (pkg/kubelet/eviction/helpers.go)."""
+_MORE_DISK: Final = {
+    "scratch": "raise spec.pod.scratch.size of the runtime",
+    "shm": "raise spec.resources.sharedMemory, or lower train.workers",
+}
 _NODE_REFUSALS: Final = ("OutOf", "NodeAffinity", "UnexpectedAdmissionError", "NodeShutdown", "Terminated")
 
 
@@ -204,17 +220,18 @@ def pod_end(pod: PodView, lost_nodes: Collection[str]) -> End | None:
 
 
 def _disruption(pod: PodView) -> tuple[Verdict, str] | None:
+    if pod.reason == "Evicted" and (greedy := _OWN_DISK.search(pod.message)) is not None:
+        remedy = _MORE_DISK.get(greedy["volume"], "raise that limit (a LimitRange of the namespace sets it)")
+        text = f"it used more disk than it may ({pod.message.strip().rstrip('.')}), as the next one would; {remedy}"
+        return Verdict.DISK_FULL, text
     condition = pod.conditions.get("DisruptionTarget")
     if condition is not None and condition.true:
         verdict, text = _DISRUPTIONS.get(condition.reason, (Verdict.EVICTED, condition.reason))
         return verdict, text + (f" ({condition.message.rstrip('.')})" if condition.message else "")
     detail = f" ({pod.message.rstrip('.')})" if pod.message else ""
-    if pod.reason == "Preempting":
-        return Verdict.PREEMPTED, f"a pod of higher priority took its place{detail}"
-    if pod.reason == "NodeLost":
-        return Verdict.NODE_LOST, f"its node is gone{detail}"
-    if pod.reason == "Evicted":
-        return Verdict.EVICTED, f"its node evicted it{detail}"
+    if pod.reason in _REASONS:
+        verdict, text = _REASONS[pod.reason]
+        return verdict, text + detail
     if pod.reason.startswith(_NODE_REFUSALS):
         return Verdict.EVICTED, f"its node refused it, {pod.reason}{detail}"
     return None

@@ -36,6 +36,38 @@ def test_users_mistakes_fail_at_once(code, end_class, verdict):
     assert world.status.phase is Phase.FAILED
 
 
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        ('Usage of EmptyDir volume "scratch" exceeds the limit "50Gi". ', "spec.pod.scratch.size"),
+        ('Usage of EmptyDir volume "shm" exceeds the limit "1Gi". ', "spec.resources.sharedMemory"),
+        ("Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ", "LimitRange"),
+        ('Container pytorch exceeded its local ephemeral storage limit "1Gi". ', "LimitRange"),
+    ],
+)
+def test_more_disk_than_its_limit_fails_at_once_for_the_next_pod_would_take_it_too(message, field):
+    world = at_train()
+    world.end("train-1-1-3", 137, disruption="TerminationByKubelet")
+    world.pods["train-1-1-3"] = replace(world.pods["train-1-1-3"], reason="Evicted", message=message)
+    world.settle()
+    for name in [name for name, pod in world.pods.items() if pod.deleting]:
+        world.vanish(name)
+    world.settle()
+    failed = condition(world, ConditionType.FAILED)
+    assert failed.reason == "DiskFull"
+    assert message.strip().rstrip(".") in failed.message
+    assert field in failed.message
+
+
+def test_a_node_that_is_short_of_disk_costs_no_retry():
+    world = at_train()
+    world.end("train-1-1-3", 137, disruption="TerminationByKubelet")
+    told = "The node was low on resource: ephemeral-storage. Container pytorch was using 9Gi, request is 0."
+    world.pods["train-1-1-3"] = replace(world.pods["train-1-1-3"], reason="Evicted", message=told)
+    world.settle()
+    assert world.status.attempts[-1].verdict == "Evicted"
+
+
 def test_suspend_saves_releases_and_resumes_with_the_next_attempt():
     world = at_train()
     suspended = replace(world.run, suspend=True)
