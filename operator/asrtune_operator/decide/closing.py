@@ -60,7 +60,9 @@ def lives_on(draft: Draft, unit: Unit, record: AttemptStatus) -> bool:
 
 def _finished(draft: Draft, unit: Unit, record: AttemptStatus) -> datetime:
     ends = [pod.container.finished for pod in draft.pods(unit, record.attempt) if pod.container.finished]
-    return min(max([*ends, record.created_at]), draft.now) if ends else draft.now
+    last = max(ends, default=draft.now)
+    # By its node's clock, which may be wrong.
+    return last if (record.started_at or record.created_at) <= last <= draft.now else draft.now
 
 
 def _count(draft: Draft, unit: Unit, verdict: Verdict, message: str, at: datetime) -> None:

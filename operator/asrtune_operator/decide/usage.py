@@ -17,12 +17,18 @@ SECONDS_AN_HOUR: Final = 3600
 
 def gpu_seconds(pods: Sequence[PodView], now: datetime) -> int:
     """GPU seconds that pods have held: from their containers' start to their end, or to now."""
-    total = 0.0
-    for pod in pods:
-        started = pod.container.started
-        if started is not None and pod.gpus:
-            total += pod.gpus * max(0.0, ((pod.container.finished or now) - started).total_seconds())
-    return int(total)
+    return int(sum(pod.gpus * _ran(pod, now) for pod in pods if pod.gpus))
+
+
+def _ran(pod: PodView, now: datetime) -> float:
+    """Seconds that a pod's container has run, whatever its node's clock says."""
+    started, finished = pod.container.started, pod.container.finished
+    if started is None:
+        return 0.0
+    if finished is not None:  # both by one clock
+        return max(0.0, (finished - started).total_seconds())
+    since = started if pod.created <= started <= now else pod.created
+    return max(0.0, (now - since).total_seconds())
 
 
 def lost_gpu_seconds(

@@ -118,7 +118,7 @@ _OWN_DISK: Final = re.compile(
     r'EmptyDir volume "(?P<volume>[^"]+)" exceeds the limit'
     "|(?:local ephemeral storage limit|ephemeral local storage usage exceeds)"
 )
-"""The kubelet's words for a pod that took more disk than it may, not than there was (pkg/kubelet/eviction/helpers.go)."""
+"""The kubelet's words (its eviction/helpers.go) for a pod that took more disk than it may, not than there was."""
 _MORE_DISK: Final = {
     "scratch": "raise spec.pod.scratch.size of the runtime",
     "shm": "raise spec.resources.sharedMemory, or lower train.workers",

@@ -42,7 +42,8 @@ def watch(draft: Draft, unit: Unit, record: AttemptStatus) -> Decision | None:
     update: dict[str, object] = {"gpu_seconds": max(record.gpu_seconds, gpu_seconds(pods, draft.now))}
     if whole and record.started_at is None:
         begun = [pod.container.started for pod in started if pod.container.started]
-        update["started_at"] = max(begun, default=draft.now)
+        # A node's clock may be wrong: what it tells lies between two times that are ours.
+        update["started_at"] = min(max([*begun, record.created_at]), draft.now) if begun else draft.now
     changed = record.model_copy(update=update)
     draft.replace_record(record, changed)
     if not whole:
