@@ -6,8 +6,6 @@ and the weights are those of the undisturbed run, bit by bit. `-s` prints the ta
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +15,7 @@ from cluster.cluster import Cluster
 from cluster.nodes import Nodes
 from cluster.operator import Operator
 from tools import faults
-from tools.faults import Fault, Site, fault
+from tools.matrix import Fault, Site, befall, fault, row
 from tools.on_nodes import SLOW, RealRun, Workplace, same, training_alone
 from tools.project import Project
 
@@ -53,29 +51,8 @@ def test_it_trains_again_and_ends_the_same(
     workplace: Workplace,
     undisturbed: tuple[RealRun, dict[str, float], str],
 ) -> None:
-    name = re.sub(r"[^a-z0-9]+", "-", fault.name.lower())[:40].strip("-")
-    run = workplace.run(name, training_alone, **fault.spec)
-    run.apply()
-    run.wait_for_step(5)
-    began = time.monotonic()
-    fault.act(Site(nodes[0], nodes[1], operator, run))
-    reached = run.status().get("progress", {}).get("step", 0)
-    again = None
-    if len(fault.verdicts) > 1:
-        run.wait(lambda _: len(run.attempts("train")) > 1, "the next attempt", SLOW)
-        reached = max(reached, last_step(run, 1))
-        run.wait(
-            lambda status: status.get("progress", {}).get("advancedAt") and steps(run) == 2, "its steps", SLOW
-        )
-        again = time.monotonic() - began
-    run.wait_phase("Succeeded", SLOW)
-    ends = [one["verdict"] for one in run.attempts("train")]
-    lost = max(0, reached - resumed(run)) if again is not None else 0
-    print(f"| {fault.name} | {', '.join(ends)} | {'-' if again is None else f'{again:.0f} s'} | {lost} |")
-    assert len(ends) == len(fault.verdicts), ends
-    assert all(end in allowed for end, allowed in zip(ends, fault.verdicts, strict=True)), ends
-    assert fault.most_lost is None or lost <= fault.most_lost
-    same(run.trained(), undisturbed[0].trained())
+    run = workplace.run(fault.run_name, training_alone, **fault.spec)
+    befall(fault, Site(nodes[0], nodes[1], operator, run), undisturbed[0])
 
 
 def exploding(project: Project) -> None:
@@ -103,7 +80,7 @@ def test_what_no_retry_mends_costs_none(
     run.wait_phase("Failed", SLOW)
     failed = run.condition("Failed")
     attempts = run.status()["attempts"]
-    print(f"| {name} | {failed['reason']} | {failed['message']}")
+    row(name, failed["reason"], failed["message"])
     assert failed["reason"] == verdict
     assert [one["verdict"] for one in attempts if one["verdict"] != "Succeeded"] == [verdict]
 
@@ -124,28 +101,3 @@ def test_a_second_run_with_the_same_output_is_refused_and_hurts_nobody(
     first.wait_phase("Succeeded", SLOW)
     assert [one["verdict"] for one in first.attempts("train")] == ["Succeeded"]
     same(first.trained(), undisturbed[0].trained())
-
-
-def steps(run: RealRun) -> int:
-    """The newest attempt whose pods have told of a step."""
-    numbers = [one["attempt"] for one in run.attempts("train") if one.get("startedAt")]
-    newest = max(numbers, default=0)
-    return newest if newest and last_step(run, newest) else 0
-
-
-def last_step(run: RealRun, attempt: int) -> int:
-    """The last step that rank 0 of an attempt has printed; 0: none, or its pods are gone."""
-    try:
-        lines = run.plugin("logs", "--stage", "train", "--attempt", str(attempt))
-    except AssertionError:
-        return 0
-    return max((int(one) for one in re.findall(r"step (\d+)/", lines)), default=0)
-
-
-def resumed(run: RealRun) -> int:
-    """The step after which the last attempt went on."""
-    newest = run.attempts("train")[-1]["attempt"]
-    found = re.search(
-        r"goes on after step (\d+)", run.plugin("logs", "--stage", "train", "--attempt", str(newest))
-    )
-    return int(found[1]) if found else 0

@@ -6,68 +6,25 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from cluster.cluster import Cluster
-from cluster.nodes import Nodes
-from cluster.operator import Operator
 from cluster.waiting import wait_for
-from tools.on_nodes import RealRun
+from tools.matrix import Site
 
 WORKER = "asrtune_trainer.train.worker"
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where a run is, and what can be done to it there."""
-
-    cluster: Cluster
-    nodes: Nodes
-    operator: Operator
-    run: RealRun
-
-    def workers(self) -> list[int]:
-        """Process ids of the gang's training processes."""
-        return self.nodes.processes_of(WORKER)
-
-
-Act = Callable[[Site], None]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Something that happens while a gang trains.
-
-    Attributes:
-        name: for the table.
-        act: does it; returns when it is over, or goes on by itself.
-        verdicts: of the attempts at Train, by which of them each may end; the last is the one that succeeds.
-        spec: further fields of the run's spec.
-        most_lost: optimizer steps that may have to be done again; None: those since the last checkpoint.
-    """
-
-    name: str
-    act: Act
-    verdicts: tuple[frozenset[str], ...]
-    spec: dict[str, Any] = field(default_factory=dict)
-    most_lost: int | None = None
-
-
-def fault(name: str, act: Act, *verdicts: str, most_lost: int | None = None, **spec: Any) -> Fault:
-    """Verdicts as `A|B`, where it depends on who notices first."""
-    ends = tuple(frozenset(one.split("|")) for one in verdicts)
-    return Fault(name, act, ends, spec, most_lost)
+def workers(site: Site) -> list[int]:
+    """Process ids of the gang's training processes."""
+    return site.nodes.processes_of(WORKER)
 
 
 def kill_worker(site: Site) -> None:
-    os.kill(site.workers()[-1], signal.SIGKILL)
+    os.kill(workers(site)[-1], signal.SIGKILL)
 
 
 def hang_worker(site: Site) -> None:
-    os.kill(site.workers()[-1], signal.SIGSTOP)
+    os.kill(workers(site)[-1], signal.SIGSTOP)
 
 
 def kill_first_process(site: Site) -> None:
@@ -141,7 +98,7 @@ def slow_etcd(site: Site) -> None:
 def spoil_checkpoint(site: Site) -> None:
     """The newest checkpoint loses its end, as on a disk that lies; then the gang is killed."""
     saved = wait_for(lambda: site.run.checkpoints()[1:], timeout=60, what="two checkpoints")
-    pids = site.workers()
+    pids = workers(site)
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     newest = site.run.output / f"stages/train/checkpoints/step-{saved[-1]}"

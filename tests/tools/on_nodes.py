@@ -49,6 +49,8 @@ class Workplace:
     Attributes:
         namespace: its name; it enforces the Pod Security level `restricted`.
         project: the project, on this machine's disk.
+        uri: where pods find it.
+        disk: the same on this machine.
     """
 
     def __init__(
@@ -68,11 +70,14 @@ class Workplace:
         (directory / "broken.jsonl").write_text('{"key": "a", "source": "nowhere.wav", "target": "x"}\n' * 3)
         for path in (directory, *directory.rglob("*")):
             os.chown(path, user, user)
-        self._volumes = [
-            self._volume(f"machine-{number}", path, read_only=True)
-            for number, path in enumerate(machine_directories() if programs is None else programs)
-        ]
-        self._volumes.append(self._volume("data", directory) | {"mountPath": DATA})
+        self.uri, self.disk = f"file://{DATA}", directory
+        self._own: dict[str, Any] = {
+            "volumes": [
+                self._volume(f"machine-{number}", path, read_only=True)
+                for number, path in enumerate(machine_directories() if programs is None else programs)
+            ]
+        }
+        self._own["volumes"].append(self._volume("data", directory) | {"mountPath": DATA})
 
     def run(self, name: str, change: Callable[[Project], None] = lambda _: None, **spec: Any) -> RealRun:
         """A finetune of the project: its chain, on two nodes; not applied.
@@ -85,17 +90,16 @@ class Workplace:
         project = Project(self.project.root, copy.deepcopy(self.project.spec))
         change(project)
         document = json.loads(json.dumps(project.spec))
-        document["model"]["uri"] = f"file://{DATA}/{document['model']['uri']}"
+        document["model"]["uri"] = f"{self.uri}/{document['model']['uri']}"
         for sources in document["data"].values():
             for source in sources:
-                source["uri"] = f"file://{DATA}/{source['uri']}"
+                source["uri"] = f"{self.uri}/{source['uri']}"
         document |= {
-            "output": {"uri": f"file://{DATA}/runs/{name}"},
+            "output": {"uri": f"{self.uri}/runs/{name}"},
             "resources": {"nodes": 2, "cpu": "500m", "memory": "3Gi"},
             "runPolicy": {"gracePeriodSeconds": 60, "backoffSeconds": 1},
-            "volumes": self._volumes,
         }
-        document |= spec
+        document |= self._own | spec
         manifest = {
             "apiVersion": "asrtune.dev/v1alpha1",
             "kind": "ASRFinetune",
@@ -142,7 +146,8 @@ class RealRun:
 
     @property
     def output(self) -> Path:
-        return self.place.project.root / "runs" / self.name
+        """Where its files lie on this machine."""
+        return self.place.disk / "runs" / self.name
 
     def apply(self) -> None:
         self.place.cluster.plane.kubectl("apply", "-f", "-", stdin=json.dumps(self.manifest))

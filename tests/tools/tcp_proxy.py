@@ -1,10 +1,11 @@
-"""A loopback TCP proxy that spoils chosen connections, for tests of what a network does."""
+"""A TCP proxy that spoils chosen connections, for tests of what a network does."""
 
 from __future__ import annotations
 
 import socket
 import struct
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ class Fault:
         cut_after: closed after so many bytes of the answer.
         flip: packets of the answers that hold the first bytes get the second ones (as many) instead.
         flips: to so many packets of the connection.
+        pause: seconds before each packet, either way.
     """
 
     reset: bool = False
@@ -34,6 +36,7 @@ class Fault:
     cut_after: int = -1
     flip: tuple[bytes, bytes] | None = None
     flips: int = 1
+    pause: float = 0.0
 
 
 FINE = Fault()
@@ -41,22 +44,25 @@ FINE = Fault()
 
 @dataclass
 class TcpProxy:
-    """Forwards to `target_port`.
+    """Forwards to `target`, an address and a port.
 
     Attributes:
-        faults: what happens to the next connections, one each; those beyond are fine.
+        faults: what happens to the next connections, one each.
+        otherwise: what happens to those beyond.
         connections: how many there were.
     """
 
-    target_port: int
+    target: tuple[str, int]
     listener: socket.socket
     faults: list[Fault] = field(default_factory=list)
+    otherwise: Fault = FINE
     connections: int = 0
     _open: list[socket.socket] = field(default_factory=list)
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        host, port = self.listener.getsockname()
+        return f"http://{host}:{port}"
 
     def serve(self) -> None:
         while True:
@@ -65,7 +71,7 @@ class TcpProxy:
             except OSError:  # closed: the test is over
                 return
             self.connections += 1
-            fault = self.faults.pop(0) if self.faults else FINE
+            fault = self.faults.pop(0) if self.faults else self.otherwise
             self._open.append(client)
             threading.Thread(target=self._handle, args=(client, fault), daemon=True).start()
 
@@ -86,8 +92,9 @@ class TcpProxy:
                 head = f"HTTP/1.1 {fault.status} Spoiled\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
                 client.sendall(head.encode())
             else:
-                with socket.create_connection(("127.0.0.1", self.target_port)) as server:
-                    asking = threading.Thread(target=_forward, args=(client, server, FINE), daemon=True)
+                with socket.create_connection(self.target) as server:
+                    asked = Fault(pause=fault.pause)
+                    asking = threading.Thread(target=_forward, args=(client, server, asked), daemon=True)
                     asking.start()
                     _forward(server, client, fault)
                     client.shutdown(socket.SHUT_RDWR)
@@ -98,6 +105,7 @@ def _forward(source: socket.socket, target: socket.socket, fault: Fault) -> None
     left, flips = fault.cut_after, fault.flips
     with suppress(OSError):
         while data := source.recv(_CHUNK):
+            time.sleep(fault.pause)
             if fault.flip and flips and fault.flip[0] in data:
                 data = data.replace(*fault.flip)
                 flips -= 1
@@ -112,10 +120,10 @@ def _forward(source: socket.socket, target: socket.socket, fault: Fault) -> None
 
 
 @contextmanager
-def run_proxy(target_port: int, *faults: Fault) -> Iterator[TcpProxy]:
-    """Starts a proxy; `faults` befall the first connections, in this order."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        proxy = TcpProxy(target_port, listener, list(faults))
+def run_proxy(target_port: int, *faults: Fault, host: str = "127.0.0.1") -> Iterator[TcpProxy]:
+    """Starts a proxy on an address of this machine; `faults` befall the first connections, in this order."""
+    with socket.create_server((host, 0)) as listener:
+        proxy = TcpProxy((host, target_port), listener, list(faults))
         thread = threading.Thread(target=proxy.serve, daemon=True)
         thread.start()
         try:

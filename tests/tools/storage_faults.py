@@ -1,0 +1,104 @@
+"""What goes wrong with a run's bucket, done for real to a gang that trains."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from asrtune_trainer.train.checkpoint import verify
+from cluster.waiting import wait_for
+from tools.in_bucket import Bucket, BucketPlace
+from tools.matrix import Site
+from tools.on_nodes import SLOW, RealRun
+from tools.tcp_proxy import FINE, Fault
+
+DOWN_SECONDS: Final = 60
+_ACCESS: Final = "/etc/asrtune/credentials/AWS_ACCESS_KEY_ID"
+
+
+def place_of(run: RealRun) -> BucketPlace:
+    """The run's workplace, which has a bucket."""
+    assert isinstance(run.place, BucketPlace)
+    return run.place
+
+
+def bucket_of(site: Site) -> Bucket:
+    return place_of(site.run).bucket
+
+
+def down(site: Site) -> None:
+    """The server is gone for a minute."""
+    bucket = bucket_of(site)
+    bucket.process.kill()
+    time.sleep(DOWN_SECONDS)
+    bucket.back()
+
+
+def slow(site: Site) -> None:
+    """For twenty seconds each packet waits a fifth of a second."""
+    _spoil(bucket_of(site), Fault(pause=0.2), 20)
+
+
+def failing(site: Site) -> None:
+    """For twenty seconds every request is answered with 500."""
+    _spoil(bucket_of(site), Fault(status=500), 20)
+
+
+def silent(site: Site) -> None:
+    """For twenty seconds requests are taken and not answered."""
+    _spoil(bucket_of(site), Fault(silent=True), 20)
+
+
+def denying(site: Site) -> None:
+    """Every request is answered with 403 until the attempt has ended of it."""
+    proxy = bucket_of(site).proxy
+    proxy.otherwise = Fault(status=403)
+    proxy.close_connections()
+    _wait_for_end(site.run)
+    proxy.otherwise = FINE
+
+
+def rotate(site: Site) -> None:
+    """A new user's keys are put into the Secret; the old user goes when every pod has them."""
+    place, bucket = place_of(site.run), bucket_of(site)
+    place.write_secret(bucket.add_user("second", "second-secret"))
+    wait_for(lambda: _keys(site) == {"second"}, timeout=120, what="the new keys in every pod", every=1)
+    bucket.remove_user("first")
+
+
+def revoke(site: Site) -> None:
+    """The keys that the pods have are void at once; new ones are put into the Secret after that."""
+    bucket = bucket_of(site)
+    fresh = bucket.add_user("third", "third-secret")
+    bucket.remove_user("second")
+    place_of(site.run).write_secret(fresh)
+    _wait_for_end(site.run)
+
+
+def half_written(run: RealRun) -> list[str]:
+    """What lies at the output under a name that is read, and is not whole."""
+    saved = (run.output / "stages/train/checkpoints").glob("step-*/manifest.json")
+    found = [path.parent.name for path in saved if verify(path.parent) is None]
+    model = run.output / "model"
+    if model.is_dir() and not (model / "configuration.json").is_file() and any(model.iterdir()):
+        found.append("model, which nobody reads without its configuration.json")
+    return found
+
+
+def _spoil(bucket: Bucket, fault: Fault, seconds: float) -> None:
+    bucket.proxy.otherwise = fault
+    bucket.proxy.close_connections()
+    time.sleep(seconds)
+    bucket.proxy.otherwise = FINE
+    bucket.proxy.close_connections()
+
+
+def _wait_for_end(run: RealRun) -> None:
+    run.wait(lambda _: run.attempts("train")[0].get("finishedAt"), "the end of the attempt", SLOW)
+
+
+def _keys(site: Site) -> set[str]:
+    """The access keys that the pods of the gang have now."""
+    kubectl = site.cluster.plane.kubectl
+    pods = [one["metadata"]["name"] for one in site.run.pods("train")]
+    return {kubectl("exec", "-n", site.run.place.namespace, pod, "--", "cat", _ACCESS) for pod in pods}
