@@ -250,6 +250,8 @@ def _kubelet(home: Path, number: int) -> dict[str, Any]:
         "clusterDomain": "cluster.local",
         "clusterDNS": [HOST],
         "nodeStatusUpdateFrequency": "2s",
+        "syncFrequency": "5s",  # a changed Secret is in the pods after so long; by default a minute
+        "volumeStatsAggPeriod": "5s",  # and so is a volume that has grown
         "nodeLeaseDurationSeconds": 12,
         "imageGCHighThresholdPercent": 100,  # images cannot be pulled again
         "evictionHard": {"memory.available": "200Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
