@@ -88,6 +88,11 @@ class Nodes:
         every = (int(pid) for file in files for pid in file.read_text().split())
         return sorted(pid for pid in every if words in _command_line(pid))
 
+    def run_in_each(self, *command: str | Path) -> None:
+        """Run a command with the mounts of each node."""
+        for file in sorted(self._root.glob("node*/ns/mnt")):
+            subprocess.run(["nsenter", f"--mount={file}", *command], check=True, capture_output=True)
+
     def _home(self, number: int) -> Path:
         return self._root / f"node{number}"
 

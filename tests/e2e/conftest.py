@@ -35,7 +35,9 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, N
 @pytest.fixture(scope="session")
 def operator(nodes: tuple[Cluster, Nodes]) -> Operator:
     """With the rights that are shipped."""
-    found = Operator(nodes[0], options=["--progress-seconds", "1", "--status-seconds", "2"])
+    found = Operator(
+        nodes[0], options=["--progress-seconds", "1", "--status-seconds", "2", "--discovery-seconds", "2"]
+    )
     found.start()
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,8 +80,15 @@ class BucketPlace(Workplace):
         user: whose keys the Secret has.
     """
 
-    def __init__(self, cluster: Cluster, directory: Path, bucket: Bucket) -> None:
-        super().__init__(cluster, directory)
+    def __init__(
+        self,
+        cluster: Cluster,
+        directory: Path,
+        bucket: Bucket,
+        *,
+        programs: Sequence[Path] | None = None,
+    ) -> None:
+        super().__init__(cluster, directory, programs=programs)
         self.bucket = bucket
         self.uri, self.disk = f"s3://{BUCKET}", bucket.server.directory / BUCKET
         client = bucket.server.client()

@@ -94,9 +94,9 @@ def row(*cells: object) -> None:
 
 
 def newest(run: RealRun) -> int:
-    """The newest attempt at Train whose pods have run, beyond the first; 0: there is none."""
-    numbers = [one["attempt"] for one in run.attempts("train") if one.get("startedAt")]
-    return max((one for one in numbers if one > 1), default=0)
+    """The last attempt at Train, where it is not the first and its pods run; 0 otherwise."""
+    attempts = run.attempts("train")
+    return int(attempts[-1]["attempt"]) if len(attempts) > 1 and attempts[-1].get("startedAt") else 0
 
 
 def last_step(run: RealRun, attempt: int) -> int:

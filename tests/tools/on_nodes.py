@@ -108,6 +108,15 @@ class Workplace:
         }
         return RealRun(self, manifest)
 
+    def runtime(self, name: str, *, pod: Json | None = None, **spec: Any) -> Json:
+        """Make a runtime of the namespace, like the cluster's but for what is given here. Returns a `runtimeRef`."""
+        document = runtime()
+        document |= {"kind": "ASRRuntime", "metadata": {"name": name, "namespace": self.namespace}}
+        document["spec"] |= spec
+        document["spec"]["pod"] |= pod or {}
+        self.cluster.api.apply(document)
+        return {"name": name, "kind": "ASRRuntime"}
+
     def _volume(self, name: str, path: Path, *, read_only: bool = False) -> Json:
         """A directory of this machine as its administrator gives it to a namespace: the claim, for a run's spec."""
         size = {"storage": "1Gi"}
