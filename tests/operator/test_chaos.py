@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -198,7 +199,7 @@ def test_the_api_server_restarts(cluster: Cluster) -> None:
         plugin, waiter = Plugin(cluster.kubeconfig), None
         for kill in (True, False):
             names += start(runs, 6, len(names))
-            waiter = waiter or plugin.start("kubectl-asrtune", "wait", names[0], "-n", runs.namespace)
+            waiter = waiter or waiting(plugin, names[0], runs.namespace)
             goal = recorder.seen + 30  # in the middle: some 40 changes come of one run
             wait_for(lambda goal=goal: recorder.seen >= goal, timeout=120, what=f"{goal} changes")
             cluster.plane.restart("apiserver", kill=kill)
@@ -207,11 +208,19 @@ def test_the_api_server_restarts(cluster: Cluster) -> None:
         )
         check(runs, names, recorder)
     assert waiter is not None
-    said, _ = waiter.communicate(timeout=60)
-    assert (waiter.returncode, "Succeeded" in said) == (0, True)
+    said, remarks = waiter.communicate(timeout=60)
+    assert (waiter.returncode, "Succeeded" in said) == (0, True), remarks
     assert (process.alive, process.pid) == (True, pid)
     delete_all(runs)
     process.stop()
+
+
+def waiting(plugin: Plugin, name: str, namespace: str) -> subprocess.Popen[str]:
+    """`kubectl asrtune wait`, once it has seen the run: its first question has no patience."""
+    started = plugin.start("kubectl-asrtune", "wait", name, "-n", namespace)
+    assert started.stderr is not None
+    assert name in started.stderr.readline()
+    return started
 
 
 @pytest.fixture

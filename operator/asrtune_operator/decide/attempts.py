@@ -10,9 +10,9 @@ from asrtune_api.status import AttemptStatus, StageState
 from asrtune_operator.decide.closing import close, lives_on
 from asrtune_operator.decide.draft import Draft
 from asrtune_operator.decide.verdict import Fault, Verdict, gang_end
-from asrtune_operator.decide.watching import watch
+from asrtune_operator.decide.watching import Decision, asked_to_end, waits, watch
 from asrtune_operator.values.actions import CreateGang
-from asrtune_operator.values.observed import Wait, WaitReason
+from asrtune_operator.values.observed import Wait, WaitReason, WorkloadView
 from asrtune_operator.values.units import Unit
 
 SETTLING: Final = timedelta(seconds=10)
@@ -75,21 +75,8 @@ def _follow(draft: Draft, unit: Unit, record: AttemptStatus) -> AttemptStatus:
     """See what became of a living attempt. Returns its record as it is then."""
     workload, pods = draft.workload(unit, record.attempt), draft.pods(unit, record.attempt)
     alive = [pod for pod in pods if draft.alive(pod)]
-    if (
-        workload is not None
-        and workload.suspended
-        and record.started_at is not None
-        and record.verdict is None
-    ):
-        if alive:
-            draft.wait = Wait(WaitReason.QUOTA_EXHAUSTED, "its quota was taken back; its pods save and end.")
-            return record
-        why = (
-            workload.queue.message
-            if workload.queue and workload.queue.message
-            else "its workload was suspended"
-        )
-        return close(draft, unit, record, Verdict.PREEMPTED, f"The queue took the quota back: {why}.")
+    if workload is not None and workload.suspended and workload.outcome is None and record.verdict is None:
+        return _suspended(draft, unit, record, workload)
     gone = [pod for pod in draft.observed.gone if (pod.stage, pod.attempt) == (unit.key, record.attempt)]
     end = gang_end(workload, pods, draft.observed.lost_nodes, size=unit.nodes, gone=gone)
     if end is not None and end.verdict is Verdict.SUCCEEDED:
@@ -105,11 +92,26 @@ def _follow(draft: Draft, unit: Unit, record: AttemptStatus) -> AttemptStatus:
         draft.look_again(record.created_at + SETTLING)
         return record
     if record.verdict is None:
-        decided = watch(draft, unit, record)
-        if decided is None:
-            return draft.record_of(unit) or record
-        record = _judged(draft, draft.record_of(unit) or record, *decided)
+        return _decided(draft, unit, record, watch(draft, unit, record))
     return _end(draft, unit, record)
+
+
+def _suspended(draft: Draft, unit: Unit, record: AttemptStatus, workload: WorkloadView) -> AttemptStatus:
+    """Its pods are taken away, however they end on their way: a gang that ran is over, another one has not begun."""
+    if record.started_at is None:
+        return _decided(draft, unit, record, asked_to_end(draft) or waits(draft, record))
+    if any(draft.alive(pod) for pod in draft.pods(unit, record.attempt)):
+        draft.wait = Wait(WaitReason.QUOTA_EXHAUSTED, "its quota was taken back; its pods save and end.")
+        return record
+    told = workload.queue.message if workload.queue else ""
+    why = told or "its workload was suspended"
+    return close(draft, unit, record, Verdict.PREEMPTED, f"The queue took the quota back: {why}.")
+
+
+def _decided(draft: Draft, unit: Unit, record: AttemptStatus, decision: Decision | None) -> AttemptStatus:
+    """A living attempt goes on, unless it is to be ended."""
+    record = draft.record_of(unit) or record
+    return record if decision is None else _end(draft, unit, _judged(draft, record, *decision))
 
 
 def _judged(draft: Draft, record: AttemptStatus, verdict: Verdict, message: str) -> AttemptStatus:

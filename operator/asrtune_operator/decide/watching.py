@@ -34,8 +34,8 @@ def watch(draft: Draft, unit: Unit, record: AttemptStatus) -> Decision | None:
     Returns:
         Verdict and message if it is to be ended.
     """
-    if draft.run.suspend:
-        return Verdict.SUSPENDED, "spec.suspend is true: it saves a checkpoint and releases its GPUs."
+    if (asked := asked_to_end(draft)) is not None:
+        return asked
     pods = draft.pods(unit, record.attempt)
     started = [pod for pod in pods if pod.running or pod.ended]
     whole = len(started) >= unit.nodes
@@ -47,10 +47,22 @@ def watch(draft: Draft, unit: Unit, record: AttemptStatus) -> Decision | None:
     changed = record.model_copy(update=update)
     draft.replace_record(record, changed)
     if not whole:
-        draft.wait = draft.observed.wait or Wait(WaitReason.CREATED, "The pods are being made.")
-        return too_late(draft, changed.created_at, draft.wait) or too_long(draft)
+        return waits(draft, changed)
     _runs(draft, unit, changed)
     return too_long(draft) or _stalled(draft, unit, changed)
+
+
+def asked_to_end(draft: Draft) -> Decision | None:
+    """Whether the run is to be suspended."""
+    if not draft.run.suspend:
+        return None
+    return Verdict.SUSPENDED, "spec.suspend is true: it saves a checkpoint and releases its GPUs."
+
+
+def waits(draft: Draft, record: AttemptStatus) -> Decision | None:
+    """An attempt whose pods do not all run: what it waits for, and whether that takes too long."""
+    draft.wait = draft.observed.wait or Wait(WaitReason.CREATED, "The pods are being made.")
+    return too_late(draft, record.created_at, draft.wait) or too_long(draft)
 
 
 def too_late(draft: Draft, since: datetime, wait: Wait) -> Decision | None:

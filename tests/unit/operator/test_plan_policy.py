@@ -307,6 +307,32 @@ def test_objects_of_a_former_run_are_waited_for():
     assert condition(world, ConditionType.RUNNING).reason == "EarlierRunEnding"
 
 
+def test_pods_that_end_since_somebody_suspended_their_job_end_no_attempt():
+    """Before all of them ran: the Job's controller deletes them, and they may be seen to end on their way."""
+    world = World(run_of())
+    world.settle()
+    key = ("prepare", 1)
+    world.workloads[key] = replace(world.workloads[key], suspended=True)
+    seen = world.observed
+    waits = Wait(WaitReason.EXTERNALLY_SUSPENDED, "Somebody has suspended Job one-prepare-1.")
+    world.observed = lambda: replace(seen(), wait=waits)
+    world.judge = lambda _: None
+    (name,) = world.pods
+    world.end(name, 143)
+    world.wait(5)
+    world.settle()
+    assert condition(world, ConditionType.RUNNING).reason == "ExternallySuspended"
+    assert [one.verdict for one in world.status.attempts] == [None]
+    world.observed = seen
+    world.workloads[key] = replace(world.workloads[key], suspended=False)
+    world.vanish(name)
+    world.make_pods(key)
+    world.start_all()
+    world.settle()
+    assert world.status.phase is Phase.RUNNING
+    assert world.created == [key]
+
+
 def test_the_pods_of_the_gang_that_lost_its_quota_do_not_end_the_next_one():
     world = World(run_of(queueName="q"))
     world.settle()
