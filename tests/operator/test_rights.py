@@ -22,6 +22,8 @@ from tools.operated import BRIEF, PATIENCE, Runs
 
 KUEUE = "kueue.x-k8s.io/v1beta2"
 TENANT = "tenant"
+LONG = {"runtimeRef": {"name": "long", "kind": "ASRRuntime"}}
+"""A run whose training does not end by itself, once `run_disturbed` has described its pods."""
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +104,7 @@ def run_waits(runs: Runs) -> None:
 def run_disturbed(runs: Runs) -> None:
     """A run that is edited while it runs, whose node is lost, and that is met by somebody else's change."""
     runs.describe_pods({"fake/train-1.run-for": "1h"} | BRIEF, "long")
-    runs.start("lost", {"runtimeRef": {"name": "long", "kind": "ASRRuntime"}})
+    runs.start("lost", LONG)
     (pod,) = runs.wait_running("lost")
     node = pod["spec"]["nodeName"]
     runs.cluster.kwok.lose_node(node)
@@ -160,10 +162,18 @@ def test_every_right_is_used_and_no_other(
     runs.describe_pods(BRIEF)
     run_waits(runs)
     run_disturbed(runs)
+    runs.start("under-way", LONG)
+    runs.wait_running("under-way")
     cluster.processes[operator.name].kill()
-    operator.start()  # it finds runs under way, and its Lease
-    asked, given = used(log), granted(shipped())
-    assert {"unused": given - asked, "missing": asked - given} == {"unused": set(), "missing": set()}
+    operator.start()  # it finds a run under way, and its Lease
+    given = granted(shipped())
+    wait_for(
+        lambda: given <= used(log),
+        timeout=PATIENCE,
+        what="the use of every right",
+        state=lambda: sorted(given - used(log)),
+    )
+    assert used(log) - given == set()
     assert log.read_text().count('"code":403') == 0
     print(f"{len(given)} rights, each used")
 
