@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import re
+from typing import Final
 
 from pydantic import BaseModel
 
@@ -17,6 +19,8 @@ from asrtune_api.errors import (
     StorageUnavailableError,
 )
 
+_NO_SHARED_MEMORY: Final = re.compile(r"unable to (allocate shared memory|resize file </torch_)")
+"""PyTorch's words for it."""
 PEER_LOST = "PeerLost"
 """Reason of an end that another process's end has caused, which this process knows nothing of."""
 
@@ -75,6 +79,12 @@ def as_asrtune_error(error: BaseException) -> AsrtuneError:
 
 
 def _out_of_memory(error: BaseException) -> AsrtuneError | None:
+    if _NO_SHARED_MEMORY.search(str(error)):
+        return OutOfMemoryError(
+            "there is no room in /dev/shm for a batch from a data-loading process.",
+            remedy="Enlarge /dev/shm (spec.resources.sharedMemory on a cluster), or lower train.workers.",
+            reason="SharedMemoryFull",
+        )
     # torch's own classes are told by name: importing torch to print an error would take seconds.
     if (
         isinstance(error, MemoryError)

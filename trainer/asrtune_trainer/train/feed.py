@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from asrtune_api.errors import DataInvalidError
 from asrtune_trainer.data.audio import AudioError, load_audio
@@ -43,7 +43,13 @@ class _Batches(Dataset[Loaded]):
         return len(self._order)
 
     def __getitem__(self, position: int) -> Loaded:
-        return self._feed.load(self._order[position])
+        loaded = self._feed.load(self._order[position])
+        if get_worker_info() is not None:
+            # The queue would do it in a thread that drops a batch for which /dev/shm has no room: the loader would wait
+            # for it for ever. Here it is an error of the loader.
+            for tensor in loaded.batch.values():
+                tensor.share_memory_()  # type: ignore[no-untyped-call]
+        return loaded
 
 
 class Feed:
