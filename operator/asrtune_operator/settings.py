@@ -20,7 +20,7 @@ class Settings(BaseModel):
     namespaces: tuple[str, ...] = ()
     """Namespace to serve; several times for several. None: the whole cluster, which needs the ClusterRole of
     rbac/cluster.yaml; with namespaces the Roles of rbac/namespaced.yaml do."""
-    image: str = f"asrtune/trainer:{version('asrtune')}"
+    image: str = f"asrtune-trainer:{version('asrtune')}"
     """Image of the pods where the runtime names none."""
     kubeconfig: Path | None = None
     """How to reach the API server from outside; unset: as the pod's ServiceAccount."""
