@@ -193,7 +193,7 @@ def test_air_gapped_pods_have_the_volume_and_the_mirror() -> None:
     [job] = [one for one in yaml.safe_load_all(done.stdout) if one["kind"] == "Job"]
     spec = job["spec"]["template"]["spec"]
     assert spec["imagePullSecrets"] == [{"name": "mirror"}]
-    assert spec["containers"][0]["image"] == "mirror.registry.example/asrtune/trainer:0.1.0"
+    assert spec["containers"][0]["image"] == "mirror.registry.example/asrtune-trainer:0.1.0"
     [volume] = [one for one in spec["volumes"] if "persistentVolumeClaim" in one]
     mounts = {one["mountPath"]: one["name"] for one in spec["containers"][0]["volumeMounts"]}
     assert mounts["/data"] == volume["name"]
