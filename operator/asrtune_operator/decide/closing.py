@@ -9,7 +9,7 @@ from asrtune_api.termination import TerminationMessage
 from asrtune_operator.decide.draft import Draft
 from asrtune_operator.decide.results import take_results
 from asrtune_operator.decide.usage import gpu_seconds, lost_gpu_seconds
-from asrtune_operator.decide.verdict import Fault, Verdict
+from asrtune_operator.decide.verdict import End, Fault, Verdict, gang_end
 from asrtune_operator.values.units import Unit
 
 
@@ -27,23 +27,45 @@ def close(
     Returns:
         The closed record.
     """
+    closed = _ended(draft, unit, record, verdict, message, said=said)
+    if verdict is Verdict.SUCCEEDED:
+        take_results(draft, unit, closed, said)
+    else:
+        _count(draft, unit, verdict, message, closed.finished_at or draft.now)
+    return closed
+
+
+def retire(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
+    """Write down the end of an attempt at an earlier spec: nothing of it counts for the one that holds now."""
+    workload, pods = draft.workload(unit, record.attempt), draft.pods(unit, record.attempt)
+    end = gang_end(workload, pods, draft.observed.lost_nodes, size=unit.nodes)
+    end = end or End(Verdict.SPEC_CHANGED, "The spec has changed.")
+    _ended(draft, unit, record, end.verdict, end.message, said=end.said)
+    draft.set_stage(unit.key, state=StageState.PENDING)
+
+
+def _ended(
+    draft: Draft,
+    unit: Unit,
+    record: AttemptStatus,
+    verdict: Verdict,
+    message: str,
+    *,
+    said: TerminationMessage | None,
+) -> AttemptStatus:
+    """The record of an attempt that has ended, with what it cost."""
     pods = draft.pods(unit, record.attempt)
-    finished = _finished(draft, unit, record)
     closed = record.model_copy(
         update={
             "verdict": verdict.value,
             "message": message[:1024],
-            "finished_at": finished,
+            "finished_at": _finished(draft, unit, record),
             "gpu_seconds": max(record.gpu_seconds, gpu_seconds(pods, draft.now)),
         }
     )
     lost = lost_gpu_seconds(closed, verdict, draft.progress, said)
     closed = closed.model_copy(update={"lost_gpu_seconds": lost})
     draft.replace_record(record, closed)
-    if verdict is Verdict.SUCCEEDED:
-        take_results(draft, unit, closed, said)
-    else:
-        _count(draft, unit, verdict, message, finished)
     return closed
 
 

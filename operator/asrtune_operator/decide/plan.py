@@ -9,15 +9,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from asrtune_api.status import RunStatus, StageState
+from asrtune_api.status import RunStatus
 from asrtune_operator.decide.attempts import drive
 from asrtune_operator.decide.begin import begin
-from asrtune_operator.decide.closing import close
+from asrtune_operator.decide.closing import retire
 from asrtune_operator.decide.draft import Draft
 from asrtune_operator.decide.news import news
 from asrtune_operator.decide.status import status_of
 from asrtune_operator.decide.unready import plan_unready
-from asrtune_operator.decide.verdict import Verdict
 from asrtune_operator.decide.watching import too_long
 from asrtune_operator.values.actions import Plan
 from asrtune_operator.values.observed import Observed
@@ -65,8 +64,7 @@ def _retire_stale(draft: Draft) -> None:
         of_it = (record.stage, record.attempt)
         children = [one for one in draft.children() if (one.stage, one.attempt) == of_it]
         if children and all(child.run_spec != name for child in children):
-            close(draft, unit, record, Verdict.SPEC_CHANGED, "The spec has changed.")
-            draft.set_stage(unit.key, state=StageState.PENDING)
+            retire(draft, unit, record)
 
 
 def _walk(draft: Draft) -> None:

@@ -216,6 +216,21 @@ def test_a_changed_spec_ends_what_runs_for_the_old_one():
     assert world.created[-1] == ("prepare", 2)
 
 
+@pytest.mark.parametrize(("code", "verdict"), [(0, "Succeeded"), (65, "DataInvalid"), (137, "InternalError")])
+def test_what_ended_as_the_spec_changed_ended_as_it_did_and_counts_for_the_old_spec_alone(code, verdict):
+    world = at_train(runPolicy={"maxRetries": 0})
+    for name in [name for name, pod in world.pods.items() if pod.stage == "train"]:
+        world.end(name, code, words(EndClass.DATA_INVALID) if code == 65 else "")
+    world.run = replace(run_of(seed=7, runPolicy={"maxRetries": 0}), generation=2)
+    world.settle()
+    told = [one for one in world.status.attempts if one.stage == "train"]
+    assert [(one.verdict, one.finished_at is not None) for one in told] == [(verdict, True)]
+    assert f"Attempt{verdict}" in world.events
+    assert world.created[-1] == ("prepare", 2)
+    finish(world)
+    assert world.status.phase is Phase.SUCCEEDED
+
+
 def test_a_retry_starts_a_failed_run_again_once():
     world = at_train()
     for name in ("train-1-0-2", "train-1-1-3"):
