@@ -46,7 +46,7 @@ test-charts: .venv/.ready cluster ## the Helm charts: rendered, checked, install
 .PHONY: e2e
 e2e: .venv/.ready ## a finetune with real pods on two real nodes, made on this machine (Linux; needs root)
 	@[ "$$(id -u)" = 0 ] || { echo "make e2e needs root: its nodes have namespaces, mounts and cgroups of their own" >&2; exit 77; }
-	tests/cluster/build.sh etcd kube kueue node containerd coredns distribution faketime
+	tests/cluster/build.sh etcd kube kueue node containerd coredns distribution
 	$(PYTEST) -s -m e2e $(ARGS) tests/e2e
 
 .PHONY: images

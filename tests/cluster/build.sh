@@ -5,7 +5,7 @@
 #   tests/cluster/build.sh --where             # builds nothing; prints "GROUP DIRECTORY" for each group that is there
 # Groups of `make test`:  kube etcd kwok kueue training-operator jobset trainer helm prometheus
 #   prometheus-operator (its CRDs alone)
-# Groups for real nodes:  node containerd coredns distribution faketime
+# Groups for real nodes:  node containerd coredns distribution
 # A group comes whole from the first directory that has all of it: $KUBEBUILDER_ASSETS, one on PATH, or the cache,
 # ${XDG_CACHE_HOME:-~/.cache}/asrtune/kube/KUBERNETES-VERSION/, where it is built if need be (seconds are in times.txt).
 set -euo pipefail
@@ -17,7 +17,7 @@ source "$hack/versions.env"
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/asrtune/kube
 home=$cache/$KUBERNETES_VERSION
 needed=(kube etcd kwok kueue prometheus training-operator jobset trainer helm prometheus-operator) # the longest first
-for_nodes=(node containerd coredns distribution faketime)
+for_nodes=(node containerd coredns distribution)
 
 files_of() {
   case $1 in
@@ -35,7 +35,6 @@ files_of() {
     containerd) echo containerd containerd-shim-runc-v2 ctr ;;
     coredns) echo coredns ;;
     distribution) echo runc busybox cni/bridge cni/host-local cni/loopback cni/portmap ;;
-    faketime) echo libfaketime.so.1 ;;
     *) echo "no group $1: there are ${needed[*]} ${for_nodes[*]}" >&2 && return 64 ;;
   esac
 }
@@ -181,13 +180,6 @@ build_distribution() { # unpacked beside the others, not installed
   local package
   for package in *.deb; do dpkg -x "$package" .; done
   mv usr/sbin/runc usr/lib/cni bin/busybox "$stage/out/"
-}
-
-build_faketime() { # wrong clocks for what runs in pods
-  mkdir "$stage/debs" && cd "$stage/debs"
-  quiet apt-get download -q libfaketime >/dev/null
-  dpkg -x libfaketime_*.deb .
-  mv usr/lib/*/faketime/libfaketime.so.1 "$stage/out/"
 }
 
 # Builds one group, on its own; all of it appears in the cache at once, but for the blink of a few renames.
