@@ -73,7 +73,7 @@ def test_scratch_space_that_is_too_small_fails_at_once(
         reference = place.runtime("small", pod={"scratch": {"size": "1Mi"}})
         run = place.run("scratch-too-small", longest, runtimeRef=reference)
         failed_at_once(
-            run, "scratch space is too small", "DiskFull", "scratch", "1Mi", "spec.pod.scratch.size"
+            run, "scratch space is too small", "DiskLimitExceeded", "scratch", "1Mi", "spec.pod.scratch.size"
         )
 
 

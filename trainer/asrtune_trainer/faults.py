@@ -19,7 +19,7 @@ from asrtune_api.errors import (
     StorageUnavailableError,
 )
 
-_NO_SHARED_MEMORY: Final = re.compile(r"unable to (allocate shared memory|resize file </torch_)")
+_NO_SHARED_MEMORY: Final = re.compile(r"unable to (allocate shared memory|(resize|write to) file </torch_)")
 """PyTorch's words for it."""
 PEER_LOST = "PeerLost"
 """Reason of an end that another process's end has caused, which this process knows nothing of."""

@@ -10,7 +10,7 @@ from asrtune_api.status import AttemptStatus, StageState
 from asrtune_operator.decide.closing import close, lives_on
 from asrtune_operator.decide.draft import Draft
 from asrtune_operator.decide.verdict import Fault, Verdict, gang_end
-from asrtune_operator.decide.watching import Decision, asked_to_end, waits, watch
+from asrtune_operator.decide.watching import Decision, asked_to_end, too_long, waits, watch
 from asrtune_operator.values.actions import CreateGang
 from asrtune_operator.values.observed import Wait, WaitReason, WorkloadView
 from asrtune_operator.values.units import Unit
@@ -75,12 +75,13 @@ def _follow(draft: Draft, unit: Unit, record: AttemptStatus) -> AttemptStatus:
     """See what became of a living attempt. Returns its record as it is then."""
     workload, pods = draft.workload(unit, record.attempt), draft.pods(unit, record.attempt)
     alive = [pod for pod in pods if draft.alive(pod)]
-    if workload is not None and workload.suspended and workload.outcome is None and record.verdict is None:
-        return _suspended(draft, unit, record, workload)
     gone = [pod for pod in draft.observed.gone if (pod.stage, pod.attempt) == (unit.key, record.attempt)]
-    end = gang_end(workload, pods, draft.observed.lost_nodes, size=unit.nodes, gone=gone)
+    counted = draft.counted(unit, record)
+    end = gang_end(workload, counted, draft.observed.lost_nodes, size=unit.nodes, gone=gone)
     if end is not None and end.verdict is Verdict.SUCCEEDED:
         return close(draft, unit, record, end.verdict, end.message, said=end.said)
+    if workload is not None and workload.suspended and workload.outcome is None and record.verdict is None:
+        return _suspended(draft, unit, record, workload)
     if end is not None and (record.verdict is None or end.verdict.telling < Verdict(record.verdict).telling):
         text = f"{end.message} {end.remedy}".strip()
         record = _judged(draft, record, end.verdict, text)
@@ -100,12 +101,14 @@ def _suspended(draft: Draft, unit: Unit, record: AttemptStatus, workload: Worklo
     """Its pods are taken away, however they end on their way: a gang that ran is over, another one has not begun."""
     if record.started_at is None:
         return _decided(draft, unit, record, asked_to_end(draft) or waits(draft, record))
+    queue = workload.queue
     if any(draft.alive(pod) for pod in draft.pods(unit, record.attempt)):
-        draft.wait = Wait(WaitReason.QUOTA_EXHAUSTED, "its quota was taken back; its pods save and end.")
-        return record
-    told = workload.queue.message if workload.queue else ""
-    why = told or "its workload was suspended"
-    return close(draft, unit, record, Verdict.PREEMPTED, f"The queue took the quota back: {why}.")
+        why = "its quota was taken back" if queue else "its workload was suspended"
+        draft.wait = Wait(WaitReason.QUOTA_EXHAUSTED, f"{why}; its pods save and end.")
+        return _decided(draft, unit, record, asked_to_end(draft) or too_long(draft))
+    told = (queue.message if queue else "") or "its workload was suspended"
+    text = f"The queue took the quota back: {told}." if queue else "Somebody has suspended its workload."
+    return close(draft, unit, record, Verdict.PREEMPTED, text)
 
 
 def _decided(draft: Draft, unit: Unit, record: AttemptStatus, decision: Decision | None) -> AttemptStatus:
@@ -134,7 +137,9 @@ def _end(draft: Draft, unit: Unit, record: AttemptStatus) -> AttemptStatus:
         return close(draft, unit, record, verdict, record.message)
     if workload is not None and not workload.deleting:
         first = min((pod.container.finished for pod in pods if pod.container.finished), default=None)
-        by_itself = verdict.fault in {Fault.PASSING, Fault.CLUSTER, Fault.USER} and first is not None
+        # By its node's clock, which may be wrong: then nothing is waited for.
+        known = first is not None and (record.started_at or record.created_at) <= first <= draft.now
+        by_itself = verdict.fault in {Fault.PASSING, Fault.CLUSTER, Fault.USER} and known
         if by_itself and first is not None and draft.now < first + PATIENCE:
             draft.look_again(first + PATIENCE)
         else:

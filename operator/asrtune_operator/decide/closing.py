@@ -60,7 +60,7 @@ def _ended(
             "verdict": verdict.value,
             "message": message[:1024],
             "finished_at": _finished(draft, unit, record),
-            "gpu_seconds": max(record.gpu_seconds, gpu_seconds(pods, draft.now)),
+            "gpu_seconds": max(record.gpu_seconds, gpu_seconds(pods, draft.now, record.started_at)),
         }
     )
     lost = lost_gpu_seconds(closed, verdict, draft.progress, said)

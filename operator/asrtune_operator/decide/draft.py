@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from asrtune_api.scores import Score
 from asrtune_api.status import AttemptStatus, Progress, RunStatus, StageState, StageStatus
-from asrtune_operator.decide.verdict import Verdict
+from asrtune_operator.decide.verdict import Verdict, taken_away
 from asrtune_operator.values.actions import Action, DeleteWorkload
 from asrtune_operator.values.observed import Observed, PodView, Wait, WorkloadView
 from asrtune_operator.values.run import Run
@@ -98,6 +98,16 @@ class Draft:
             if (one.stage, one.attempt) == (unit.key, attempt)
             and not (since is not None and one.ended and one.created < since)
         ]
+
+    def counted(self, unit: Unit, record: AttemptStatus) -> list[PodView]:
+        """The pods of an attempt whose ends are its own.
+
+        Before all of them have run, those that are deleted are replaced, as of a Job that is suspended and resumed.
+        """
+        pods = self.pods(unit, record.attempt)
+        if record.started_at is not None:
+            return pods
+        return [pod for pod in pods if not taken_away(pod)]
 
     def _queued_again(self, unit: Unit, attempt: int) -> datetime | None:
         """When a queue took the quota of a former gang of this attempt back."""

@@ -15,20 +15,25 @@ from asrtune_operator.values.observed import PodView
 SECONDS_AN_HOUR: Final = 3600
 
 
-def gpu_seconds(pods: Sequence[PodView], now: datetime) -> int:
-    """GPU seconds that pods have held: from their containers' start to their end, or to now."""
-    return int(sum(pod.gpus * _ran(pod, now) for pod in pods if pod.gpus))
+def gpu_seconds(pods: Sequence[PodView], now: datetime, since: datetime | None) -> int:
+    """GPU seconds that pods have held: from their containers' start to their end, or to now.
+
+    Args:
+        pods: of one attempt.
+        now: the time.
+        since: when all of them ran, by our clock; where a node's clock cannot be right it counts instead.
+    """
+    return int(sum(pod.gpus * _ran(pod, now, since or now) for pod in pods if pod.gpus))
 
 
-def _ran(pod: PodView, now: datetime) -> float:
+def _ran(pod: PodView, now: datetime, since: datetime) -> float:
     """Seconds that a pod's container has run, whatever its node's clock says."""
     started, finished = pod.container.started, pod.container.finished
     if started is None:
         return 0.0
-    if finished is not None:  # both by one clock
-        return max(0.0, (finished - started).total_seconds())
-    since = started if pod.created <= started <= now else pod.created
-    return max(0.0, (now - since).total_seconds())
+    if finished is not None:  # both by one clock, unless it was set meanwhile
+        return min(max(0.0, (finished - started).total_seconds()), (now - pod.created).total_seconds())
+    return (now - (started if pod.created <= started <= now else since)).total_seconds()
 
 
 def lost_gpu_seconds(

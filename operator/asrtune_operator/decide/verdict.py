@@ -37,7 +37,7 @@ class Verdict(StrEnum):
     SPEC_INVALID = "SpecInvalid"
     DATA_INVALID = "DataInvalid"
     OUT_OF_MEMORY = "OutOfMemory"
-    DISK_FULL = "DiskFull"
+    DISK_LIMIT_EXCEEDED = "DiskLimitExceeded"
     DIVERGED = "Diverged"
     QUALITY_GATE_FAILED = "QualityGateFailed"
     DEADLINE_EXCEEDED = "DeadlineExceeded"
@@ -84,7 +84,7 @@ _TELLING: Final = [
     # what the operator decided stands, whatever the pods say on their way out
     *(Verdict.SUSPENDED, Verdict.SPEC_CHANGED, Verdict.DEADLINE_EXCEEDED, Verdict.UNSCHEDULABLE),
     *(Verdict.QUEUED_TOO_LONG, Verdict.IMAGE_PULL, Verdict.NOT_STARTED, Verdict.STALLED),
-    *(Verdict.SPEC_INVALID, Verdict.DATA_INVALID, Verdict.OUT_OF_MEMORY, Verdict.DISK_FULL),
+    *(Verdict.SPEC_INVALID, Verdict.DATA_INVALID, Verdict.OUT_OF_MEMORY, Verdict.DISK_LIMIT_EXCEEDED),
     *(Verdict.DIVERGED, Verdict.QUALITY_GATE_FAILED, Verdict.PREEMPTED, Verdict.NODE_LOST, Verdict.EVICTED),
     *(Verdict.STORAGE_UNAVAILABLE, Verdict.DELETED, Verdict.INTERNAL_ERROR, Verdict.INTERRUPTED),
     Verdict.SUCCEEDED,
@@ -219,11 +219,17 @@ def pod_end(pod: PodView, lost_nodes: Collection[str]) -> End | None:
     return _by_exit(pod, said)
 
 
+def taken_away(pod: PodView) -> bool:
+    """Whether a pod was deleted, and has no end but that, nor a word of who did it."""
+    asked = {None, ExitCode.INTERRUPTED, _SIGTERM, _SIGKILL}
+    return pod.deleting is not None and pod.container.exit_code in asked and _disruption(pod) is None
+
+
 def _disruption(pod: PodView) -> tuple[Verdict, str] | None:
     if pod.reason == "Evicted" and (greedy := _OWN_DISK.search(pod.message)) is not None:
         remedy = _MORE_DISK.get(greedy["volume"], "raise that limit (a LimitRange of the namespace sets it)")
         text = f"it used more disk than it may ({pod.message.strip().rstrip('.')}), as the next one would; {remedy}"
-        return Verdict.DISK_FULL, text
+        return Verdict.DISK_LIMIT_EXCEEDED, text
     condition = pod.conditions.get("DisruptionTarget")
     if condition is not None and condition.true:
         verdict, text = _DISRUPTIONS.get(condition.reason, (Verdict.EVICTED, condition.reason))

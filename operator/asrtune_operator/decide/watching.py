@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,7 +11,7 @@ from asrtune_operator.decide.draft import DONE, Draft
 from asrtune_operator.decide.progress_status import advance
 from asrtune_operator.decide.usage import gpu_seconds
 from asrtune_operator.decide.verdict import Verdict
-from asrtune_operator.values.observed import Wait, WaitReason
+from asrtune_operator.values.observed import PodView, Wait, WaitReason
 from asrtune_operator.values.units import Unit
 
 Decision = tuple[Verdict, str]
@@ -36,20 +37,23 @@ def watch(draft: Draft, unit: Unit, record: AttemptStatus) -> Decision | None:
     """
     if (asked := asked_to_end(draft)) is not None:
         return asked
-    pods = draft.pods(unit, record.attempt)
-    started = [pod for pod in pods if pod.running or pod.ended]
+    pods = draft.counted(unit, record)
+    started = [pod for pod in pods if pod.begun]
     whole = len(started) >= unit.nodes
-    update: dict[str, object] = {"gpu_seconds": max(record.gpu_seconds, gpu_seconds(pods, draft.now))}
-    if whole and record.started_at is None:
-        begun = [pod.container.started for pod in started if pod.container.started]
-        # A node's clock may be wrong: what it tells lies between two times that are ours.
-        update["started_at"] = min(max([*begun, record.created_at]), draft.now) if begun else draft.now
-    changed = record.model_copy(update=update)
+    since = record.started_at or (_begun(draft, started) if whole else None)
+    held = max(record.gpu_seconds, gpu_seconds(pods, draft.now, since))
+    changed = record.model_copy(update={"gpu_seconds": held, "started_at": since})
     draft.replace_record(record, changed)
     if not whole:
         return waits(draft, changed)
     _runs(draft, unit, changed)
     return too_long(draft) or _stalled(draft, unit, changed)
+
+
+def _begun(draft: Draft, started: Sequence[PodView]) -> datetime:
+    """When the last of them began. A node's clock may be wrong: what it tells lies between two times of our own."""
+    told = [pod.container.started for pod in started if pod.container.started]
+    return min(max([*told, *(pod.created for pod in started)]), draft.now) if told else draft.now
 
 
 def asked_to_end(draft: Draft) -> Decision | None:

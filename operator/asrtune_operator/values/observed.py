@@ -77,6 +77,11 @@ class PodView:
     def running(self) -> bool:
         return self.phase == "Running" and self.container.exit_code is None
 
+    @property
+    def begun(self) -> bool:
+        """It runs, or has run. Its container's end is told before its own."""
+        return self.running or self.ended or self.container.exit_code is not None
+
 
 @dataclass(frozen=True, slots=True)
 class QueueView:

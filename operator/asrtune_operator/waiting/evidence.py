@@ -55,7 +55,7 @@ def needs(wanted: Wanted, workload: WorkloadView, pods: Sequence[PodView], now: 
     """What has to be asked to explain a wait."""
     if workload.suspended:
         return Needs(events=False, nodes=False, claims=False, queue=bool(wanted.queue))
-    waiting = [pod for pod in pods if not (pod.running or pod.ended or pod.gates)]
+    waiting = [pod for pod in pods if not (pod.begun or pod.gates)]
     homeless = [pod for pod in waiting if not pod.node]
     said = [pod.conditions["PodScheduled"].message for pod in homeless if "PodScheduled" in pod.conditions]
     silent = [pod for pod in homeless if "PodScheduled" not in pod.conditions and _settled(pod, now)]

@@ -60,7 +60,7 @@ def explain(
         now: the time.
     """
     there = [pod for pod in pods if pod.deleting is None]
-    waiting = [pod for pod in there if not (pod.running or pod.ended)]
+    waiting = [pod for pod in there if not pod.begun]
     if len(there) - len(waiting) >= wanted.nodes:
         return None
     if workload.problem:

@@ -32,7 +32,7 @@ class Explainer:
             return None
         own = [pod for pod in pods if (pod.stage, pod.attempt) == (workload.stage, workload.attempt)]
         now, wanted = datetime.now(UTC), wanted_of(run, unit)
-        if sum(pod.running or pod.ended for pod in own) >= unit.nodes:
+        if sum(pod.begun and not pod.deleting for pod in own) >= unit.nodes:
             return None
         evidence = await self._source.gather(wanted, workload, own, now)
         return self._wording.steady(workload.uid, explain(wanted, workload, own, evidence, now), now)

@@ -123,6 +123,16 @@ def test_an_end_counts_though_the_operator_died_after_it_made_the_next_attempt(t
     assert world.status.attempts[-2].finished_at is not None
 
 
+def test_a_gang_runs_until_its_last_pod_has_ended():
+    """A kubelet tells of a container's end before the pod's phase is another one."""
+    world = at_train()
+    name = next(name for name, pod in world.pods.items() if pod.stage == "train")
+    ended = replace(world.pods[name].container, exit_code=0, finished=world.now)
+    world.pods[name] = replace(world.pods[name], container=ended)
+    world.settle()
+    assert world.status.phase is Phase.RUNNING
+
+
 def test_the_most_telling_end_of_a_gang_is_the_cause():
     world = at_train()
     world.end("train-1-0-2", 75, words(EndClass.INTERRUPTED, "a peer is gone."))

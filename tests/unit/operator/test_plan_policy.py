@@ -54,7 +54,7 @@ def test_more_disk_than_its_limit_fails_at_once_for_the_next_pod_would_take_it_t
         world.vanish(name)
     world.settle()
     failed = condition(world, ConditionType.FAILED)
-    assert failed.reason == "DiskFull"
+    assert failed.reason == "DiskLimitExceeded"
     assert message.strip().rstrip(".") in failed.message
     assert field in failed.message
 
@@ -346,6 +346,50 @@ def test_pods_that_end_since_somebody_suspended_their_job_end_no_attempt():
     world.settle()
     assert world.status.phase is Phase.RUNNING
     assert world.created == [key]
+
+
+@pytest.mark.parametrize("code", [75, 137, 143])
+def test_a_job_that_is_resumed_before_its_old_pods_have_ended_goes_on(code):
+    world = World(run_of())
+    world.settle()
+    key = ("prepare", 1)
+    world.judge = lambda _: None
+    (old,) = world.pods
+    world.workloads[key] = replace(world.workloads[key], suspended=True)
+    world.pods[old] = replace(world.pods[old], deleting=world.now)
+    world.settle()
+    world.wait(3)
+    world.workloads[key] = replace(world.workloads[key], suspended=False)
+    world.make_pods(key)
+    world.end(old, code)
+    world.settle()
+    world.vanish(old)
+    world.start_all()
+    world.settle()
+    assert world.created == [key]
+    assert [(one.verdict, one.started_at is not None) for one in world.status.attempts] == [(None, True)]
+
+
+def test_a_gang_that_succeeded_has_succeeded_though_its_job_is_suspended_before_it_says_so():
+    world = at_train()
+    world.judge = lambda _: None
+    world.workloads["train", 1] = replace(world.workloads["train", 1], suspended=True)
+    world.succeed(("train", 1), **{"train/cer": 8.25})
+    world.settle()
+    ends = {one.stage: one.verdict for one in world.status.attempts}
+    assert ends["train"] == "Succeeded"
+    (train,) = [one for one in world.status.stages if one.name == "train"]
+    assert train.metrics
+
+
+def test_the_deadline_holds_while_a_suspended_gang_does_not_end():
+    world = at_train(runPolicy={"deadlineSeconds": 200})
+    world.workloads["train", 1] = replace(world.workloads["train", 1], suspended=True)
+    world.settle()
+    world.wait(300)
+    world.settle()
+    assert ("train", 1) not in world.workloads
+    assert world.status.attempts[-1].verdict == "DeadlineExceeded"
 
 
 def test_the_pods_of_the_gang_that_lost_its_quota_do_not_end_the_next_one():
