@@ -33,12 +33,12 @@ FAULTS = [
     fault("a node is drained", faults.drain, "Evicted", "Succeeded", most_lost=1),
     fault("somebody deletes a pod", faults.delete_pod, "Interrupted|Deleted", "Succeeded", most_lost=1),
     fault("somebody deletes the Job", faults.delete_job, "Interrupted|Deleted", "Succeeded", most_lost=1),
-    fault("a kubelet is killed and comes back", faults.kill_kubelet, "NodeLost", "Succeeded"),
+    fault("a kubelet is killed and comes back", faults.kill_kubelet, "NodeLost|-", "Succeeded"),
     fault("a node's network is cut for 20 s", faults.cut_network, GONE, "Succeeded"),
     fault("a node goes and comes back", faults.lose_node, GONE, "Succeeded"),
-    fault("the operator is killed and replaced", faults.replace_operator, "Succeeded", most_lost=0),
-    fault("the API server is killed and restarts", faults.restart_api_server, "Succeeded", most_lost=0),
-    fault("etcd does not answer for 8 s", faults.slow_etcd, "Succeeded", most_lost=0),
+    fault("the operator is killed and replaced", faults.replace_operator, "Succeeded"),
+    fault("the API server is killed and restarts", faults.restart_api_server, "Succeeded"),
+    fault("etcd does not answer for 8 s", faults.slow_etcd, "Succeeded"),
     fault("the newest checkpoint is cut short", faults.spoil_checkpoint, "InternalError", "Succeeded"),
 ]
 

@@ -68,7 +68,8 @@ def test_training_data_that_are_deleted_are_named(
     failed = run.condition("Failed")
     row("training data are deleted while it trains", failed["reason"], failed["message"])
     assert failed["reason"] == "DataInvalid"
-    keys = {one.key for one in read_utterances(run.output / "stages/prepare/train.jsonl")}
+    prepared = [run.output / f"stages/prepare/{name}.jsonl" for name in ("train", "validation")]
+    keys = {one.key for path in prepared for one in read_utterances(path)}
     assert any(key in failed["message"] for key in keys)
     assert [one["verdict"] for one in run.attempts("train")] == ["DataInvalid"]
     assert run.checkpoints(), "what was trained until then is gone"
@@ -83,8 +84,6 @@ def test_a_pushgateway_that_is_not_there_disturbs_nobody(
     """Nor does Prometheus, which nobody runs here: it asks, and is not asked."""
     gateway = {"pushGateway": "http://10.250.0.1:9"}
     reference = workplace.runtime("no-gateway", telemetry=gateway)
-    absent = fault(
-        "the Pushgateway is absent", lambda _: None, "Succeeded", most_lost=0, runtimeRef=reference
-    )
+    absent = fault("the Pushgateway is absent", lambda _: None, "Succeeded", runtimeRef=reference)
     run = workplace.run(absent.run_name, training_alone, **absent.spec)
     befall(absent, Site(*nodes, operator, run), undisturbed[0])

@@ -12,7 +12,7 @@ from cluster.cluster import Cluster
 from cluster.nodes import Nodes
 from cluster.operator import Operator
 from tools.in_bucket import BucketPlace, run_bucket
-from tools.matrix import Site, befall, fault, row
+from tools.matrix import Site, befall, fault, row, run_name
 from tools.on_nodes import SLOW, USER, RealRun, Workplace, training_alone
 from tools.project import Project
 from tools.small_disk import SmallDisk, small_disk
@@ -24,7 +24,7 @@ FULL = "a disk is full until somebody makes room"
 @pytest.fixture
 def disk(nodes: tuple[Cluster, Nodes], workplace: Workplace, tmp_path: Path) -> Iterator[SmallDisk]:
     """Where a run of that name has its output."""
-    path = workplace.disk / "runs" / fault(FULL, lambda _: None).run_name
+    path = workplace.disk / "runs" / run_name(FULL)
     with small_disk(nodes[1], path, tmp_path / "disk.img", mebibytes=64, owner=USER) as made:
         yield made
 
@@ -95,8 +95,8 @@ def test_shared_memory_that_is_too_small_fails_at_once(operator: Operator, workp
     failed_at_once(run, "/dev/shm is too small", "OutOfMemory", "/dev/shm")
 
 
-@pytest.mark.parametrize("image", ["localhost/asrtune/missing:1"])
-def test_an_image_that_is_missing_is_named(operator: Operator, workplace: Workplace, image: str) -> None:
+def test_an_image_that_is_missing_is_named(operator: Operator, workplace: Workplace) -> None:
+    image = "localhost/asrtune/missing:1"
     reference = workplace.runtime("no-image", image=image)
     policy: dict[str, Any] = {"startDeadlineSeconds": 20}
     run = workplace.run("image-missing", training_alone, runtimeRef=reference, runPolicy=policy)

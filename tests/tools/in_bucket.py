@@ -65,11 +65,13 @@ def run_bucket(cluster: Cluster, root: Path) -> Iterator[Bucket]:
         directory.mkdir(parents=True)
     program, *rest = command(server)
     process = cluster.processes.start("s3", [program, "--iam-dir", users, *rest], environment(server))
-    wait_for_port(server.port, HOST)
-    server.client().create_bucket(Bucket=BUCKET)
-    with run_proxy(server.port, host=HOST) as proxy:
-        yield Bucket(server, process, proxy)
-    process.stop()
+    try:
+        wait_for_port(server.port, HOST)
+        server.client().create_bucket(Bucket=BUCKET)
+        with run_proxy(server.port, host=HOST) as proxy:
+            yield Bucket(server, process, proxy)
+    finally:
+        process.stop()
 
 
 class BucketPlace(Workplace):

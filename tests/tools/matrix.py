@@ -15,6 +15,7 @@ from tools.on_nodes import SLOW, RealRun, same
 
 TRAINING = 5
 """Step at which things happen."""
+ENDS = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class Fault:
     Attributes:
         name: for the table.
         act: does it; returns when it is over, or goes on by itself.
-        verdicts: of the attempts at Train, by which of them each may end; the last is the one that succeeds.
+        verdicts: of the attempts at Train, by which of them each may end; the last is the one that succeeds. One that
+            may be `-` need not have been made.
         spec: further fields of the run's spec.
-        most_lost: optimizer steps that may have to be done again; None: those since the last checkpoint.
+        most_lost: steps that may have to be done again by the next attempt; None: those since the last checkpoint.
     """
 
     name: str
@@ -51,7 +53,12 @@ class Fault:
     @property
     def run_name(self) -> str:
         """Name of the run that it befalls."""
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower())[:40].strip("-")
+        return run_name(self.name)
+
+
+def run_name(text: str) -> str:
+    """A text for people as a name of an object."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower())[:40].strip("-")
 
 
 def fault(name: str, act: Act, *verdicts: str, most_lost: int | None = None, **spec: Any) -> Fault:
@@ -74,16 +81,20 @@ def befall(fault: Fault, site: Site, undisturbed: RealRun) -> None:
     reached = run.status().get("progress", {}).get("step", 0)
     again = None
     if len(fault.verdicts) > 1:
-        run.wait(lambda _: len(run.attempts("train")) > 1, "the next attempt", SLOW)
+        run.wait(
+            lambda status: status["phase"] in ENDS or run.attempts("train")[1:], "the next attempt", SLOW
+        )
         reached = max(reached, last_step(run, 1))
+    if run.attempts("train")[1:]:
         run.wait(lambda _: last_step(run, newest(run)) > 0, "its steps", SLOW)
         again = time.monotonic() - began
     run.wait_phase("Succeeded", SLOW)
     ends = [one["verdict"] for one in run.attempts("train")]
     lost = max(0, reached - resumed(run)) if again is not None else 0
     row(fault.name, ", ".join(ends), "-" if again is None else f"{again:.0f} s", lost)
-    assert len(ends) == len(fault.verdicts), run.attempts("train")
-    assert all(end in allowed for end, allowed in zip(ends, fault.verdicts, strict=True)), ends
+    wanted = [one for one in fault.verdicts if len(ends) == len(fault.verdicts) or "-" not in one]
+    assert len(ends) == len(wanted), run.attempts("train")
+    assert all(end in allowed for end, allowed in zip(ends, wanted, strict=True)), ends
     assert fault.most_lost is None or lost <= fault.most_lost
     same(run.trained(), undisturbed.trained())
 

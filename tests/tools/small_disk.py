@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,16 +39,15 @@ def small_disk(nodes: Nodes, path: Path, image: Path, *, mebibytes: int, owner: 
     with image.open("wb") as file:
         file.truncate(mebibytes << 20)
     _run("mkfs.ext4", "-q", "-m", "0", image)
-    device = _run("losetup", "--find", "--show", image)
-    try:
+    with ExitStack() as stack:
+        device = _run("losetup", "--find", "--show", image)
+        stack.callback(_run, "losetup", "--detach", device)
         _run("mount", device, path)
+        stack.callback(_run, "umount", "--lazy", path)
         nodes.run_in_each("mount", device, path)  # their mounts are their own
+        stack.callback(nodes.run_in_each, "umount", "--lazy", path)
         os.chown(path, owner, owner)
         yield SmallDisk(path)
-    finally:
-        nodes.run_in_each("umount", "--lazy", path)
-        _run("umount", "--lazy", path)
-        _run("losetup", "--detach", device)
 
 
 def _write_until_full(file: int, data: bytes) -> None:

@@ -10,7 +10,7 @@ from cluster.waiting import wait_for
 from tools.in_bucket import Bucket, BucketPlace
 from tools.matrix import Site
 from tools.on_nodes import SLOW, RealRun
-from tools.tcp_proxy import FINE, Fault
+from tools.tcp_proxy import Fault
 
 DOWN_SECONDS: Final = 60
 _ACCESS: Final = "/etc/asrtune/credentials/AWS_ACCESS_KEY_ID"
@@ -36,61 +36,49 @@ def down(site: Site) -> None:
 
 def slow(site: Site) -> None:
     """For twenty seconds each packet waits a fifth of a second."""
-    _spoil(bucket_of(site), Fault(pause=0.2), 20)
+    with bucket_of(site).proxy.spoiled(Fault(pause=0.2)):
+        time.sleep(20)
 
 
 def failing(site: Site) -> None:
     """For twenty seconds every request is answered with 500."""
-    _spoil(bucket_of(site), Fault(status=500), 20)
+    with bucket_of(site).proxy.spoiled(Fault(status=500)):
+        time.sleep(20)
 
 
 def silent(site: Site) -> None:
     """For twenty seconds requests are taken and not answered."""
-    _spoil(bucket_of(site), Fault(silent=True), 20)
+    with bucket_of(site).proxy.spoiled(Fault(silent=True)):
+        time.sleep(20)
 
 
 def denying(site: Site) -> None:
     """Every request is answered with 403 until the attempt has ended of it."""
-    proxy = bucket_of(site).proxy
-    proxy.otherwise = Fault(status=403)
-    proxy.close_connections()
-    _wait_for_end(site.run)
-    proxy.otherwise = FINE
+    with bucket_of(site).proxy.spoiled(Fault(status=403)):
+        _wait_for_end(site.run)
 
 
 def rotate(site: Site) -> None:
     """A new user's keys are put into the Secret; the old user goes when every pod has them."""
     place, bucket = place_of(site.run), bucket_of(site)
-    place.write_secret(bucket.add_user("second", "second-secret"))
-    wait_for(lambda: _keys(site) == {"second"}, timeout=120, what="the new keys in every pod", every=1)
-    bucket.remove_user("first")
+    old, new = place.user.access_key, bucket.add_user("rotated", "rotated-secret")
+    place.write_secret(new)
+    wait_for(lambda: _keys(site) == {new.access_key}, timeout=120, what="the new keys in every pod", every=1)
+    bucket.remove_user(old)
 
 
 def revoke(site: Site) -> None:
-    """The keys that the pods have are void at once; new ones are put into the Secret after that."""
-    bucket = bucket_of(site)
-    fresh = bucket.add_user("third", "third-secret")
-    bucket.remove_user("second")
-    place_of(site.run).write_secret(fresh)
+    """The keys that the pods have are void; new ones are put into the Secret when that has ended the attempt."""
+    place, bucket = place_of(site.run), bucket_of(site)
+    bucket.remove_user(place.user.access_key)
     _wait_for_end(site.run)
+    place.write_secret(bucket.add_user("fresh", "fresh-secret"))
 
 
 def half_written(run: RealRun) -> list[str]:
-    """What lies at the output under a name that is read, and is not whole."""
+    """Checkpoints that a reader would take for complete, and that are not."""
     saved = (run.output / "stages/train/checkpoints").glob("step-*/manifest.json")
-    found = [path.parent.name for path in saved if verify(path.parent) is None]
-    model = run.output / "model"
-    if model.is_dir() and not (model / "configuration.json").is_file() and any(model.iterdir()):
-        found.append("model, which nobody reads without its configuration.json")
-    return found
-
-
-def _spoil(bucket: Bucket, fault: Fault, seconds: float) -> None:
-    bucket.proxy.otherwise = fault
-    bucket.proxy.close_connections()
-    time.sleep(seconds)
-    bucket.proxy.otherwise = FINE
-    bucket.proxy.close_connections()
+    return [path.parent.name for path in saved if verify(path.parent) is None]
 
 
 def _wait_for_end(run: RealRun) -> None:

@@ -81,6 +81,19 @@ class TcpProxy:
             with suppress(OSError):
                 self._open.pop().shutdown(socket.SHUT_RDWR)
 
+    @contextmanager
+    def spoiled(self, fault: Fault) -> Iterator[None]:
+        """Every connection meets a fault until the end of the block; those that are open at either end are cut."""
+        met = self.connections
+        self.otherwise = fault
+        self.close_connections()
+        try:
+            yield
+        finally:
+            self.otherwise = FINE
+            self.close_connections()
+        assert self.connections > met, "nobody asked meanwhile"
+
     def _handle(self, client: socket.socket, fault: Fault) -> None:
         if fault.silent:
             return
