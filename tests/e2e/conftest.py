@@ -35,9 +35,8 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, N
 @pytest.fixture(scope="session")
 def operator(nodes: tuple[Cluster, Nodes]) -> Operator:
     """With the rights that are shipped."""
-    found = Operator(
-        nodes[0], options=["--progress-seconds", "1", "--status-seconds", "2", "--discovery-seconds", "2"]
-    )
+    seconds = {"progress": 1, "status": 2, "discovery": 2, "lease": 15}
+    found = Operator(nodes[0], options=[f"--{name}-seconds={number}" for name, number in seconds.items()])
     found.start()
     return found
 
