@@ -72,6 +72,16 @@ class Fence:
         if record is None or self._may_enter(record):
             self._take(record)
 
+    def look(self) -> None:
+        """See whether this process may enter, and take nothing over yet.
+
+        Raises:
+            InterruptedRunError, SpecInvalidError: as `enter`.
+        """
+        record = self._read()
+        if record is not None:
+            self._may_enter(record)
+
     def check(self) -> None:
         """Look whether this process may still write.
 

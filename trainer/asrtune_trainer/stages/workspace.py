@@ -139,11 +139,14 @@ class Workspace:
         Raises:
             SpecInvalidError: if another process works on this output.
             InterruptedRunError: if one still does when patience is over: an earlier attempt that ends late.
+            AsrtuneError: as `Fence.look` says, while it waits.
         """
         deadline = time.monotonic() + patience
         with (self.root / ".lock").open("w") as lock:
             while not _locks(lock):
                 stop.check()
+                if patience:
+                    self.fence.look()  # only an earlier attempt of this run is worth waiting for
                 if time.monotonic() >= deadline:
                     raise self._busy(InterruptedRunError if patience else SpecInvalidError)
                 time.sleep(_LOCK_POLL_SECONDS)
