@@ -108,9 +108,9 @@ class Progress(ApiModel):
     stage_percent: Decimal | None = Field(None, ge=0, le=100)
     """Share of the running stage's work that is done."""
     step: Integer | None = Field(None, ge=0)
-    """Optimiser steps done by the running Train stage."""
+    """Optimiser steps done by the Train stage that runs, or ran last."""
     total_steps: Integer | None = Field(None, ge=0)
-    """Optimiser steps that the running Train stage will do at most."""
+    """Optimiser steps that this Train stage will do at most."""
     eta_seconds: Integer | None = Field(None, ge=0)
     """Estimated seconds until the run is done."""
     eta: str | None = Field(None, max_length=20)

@@ -14,6 +14,16 @@ from asrtune_operator.values.units import Unit
 WAITING: Final = "waiting"
 """Of ProgressDocument.stage_state: for the rest of the gang or for a download, which have time-outs of their own."""
 
+_OF_TRAINING: Final = (
+    "step",
+    "total_steps",
+    "loss",
+    "utterances_per_second",
+    "checkpoint_step",
+    "checkpoint_at",
+)
+"""Figures that stages after the training have none of: its last ones stay, as where one pod runs them all."""
+
 
 def advance(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
     """Take what the running attempt said last into the draft's progress and stages."""
@@ -42,6 +52,8 @@ def advance(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
             "advanced_at": view.read_at,
         }
     )
+    if old is not None and not unit.trains:
+        new = new.model_copy(update={name: getattr(old, name) for name in _OF_TRAINING})
     stands = said.stage_state != WAITING and old is not None and _mark(old) == _mark(new)
     if old is not None and old.advanced_at is not None and stands:
         new = new.model_copy(update={"advanced_at": old.advanced_at})

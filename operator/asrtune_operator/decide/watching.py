@@ -116,5 +116,6 @@ def _stalled(draft: Draft, unit: Unit, record: AttemptStatus) -> Decision | None
     if draft.now < end:
         draft.look_again(end)
         return None
-    at = f" at step {draft.progress.step}" if draft.progress and draft.progress.step else ""
+    step = draft.progress.step if draft.progress and unit.trains else None
+    at = f" at step {step}" if step else ""
     return Verdict.STALLED, f"{unit.key} has made no progress for {limit} s{at}; its pods ran all the while."

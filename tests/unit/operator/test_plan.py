@@ -200,6 +200,33 @@ def test_graceful_interruptions_lose_nothing_and_kills_lose_what_follows_the_che
     assert world.status.usage.lost[0].reason == "NodeLost"
 
 
+def test_the_trainings_last_figures_stay_while_other_pods_evaluate():
+    world = at_train(runPolicy={"stallTimeoutSeconds": 100})
+    at = world.now.timestamp()
+    figures = {
+        "step": 320,
+        "total_steps": 320,
+        "last_loss": 53.5,
+        "throughput": {"utterances_per_second": 9.5},
+    }
+    world.say(("train", 1), stage_percent=100, checkpoint_step=320, checkpoint_at=at, **figures)
+    world.settle()
+    world.succeed(("train", 1))
+    world.settle()
+    world.start_all()
+    world.settle()
+    world.say(("evaluate", 1), stage_percent=40)
+    world.settle()
+    progress = world.status.progress
+    assert progress.stage_percent == 40
+    assert (progress.step, progress.total_steps, progress.checkpoint_step) == (320, 320, 320)
+    assert (progress.loss, progress.utterances_per_second) == (53.5, 9.5)
+    world.wait(101)
+    world.settle()
+    (stalled,) = (one for one in world.status.attempts if one.verdict == "Stalled")
+    assert "at step" not in stalled.message
+
+
 def test_an_outcome_without_pods_is_an_end_too():
     world = at_train()
     key = ("train", 1)
