@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from dashboards.draw import draw  # noqa: E402
 
+from tools.boards import filled  # noqa: E402
 from tools.prometheus import Series  # noqa: E402
 from tools.watched import Watched, watched  # noqa: E402
 
@@ -38,14 +38,12 @@ class Answers:
 
     def course(self, expression: str) -> Sequence[Series]:
         """Over the whole time."""
-        return self.seen.prometheus.between(self._filled(expression), self.seen.begun, self.seen.ended)
+        asked = filled(expression, self.seen.variables)
+        return self.seen.prometheus.between(asked, self.seen.begun, self.seen.ended)
 
     def last(self, expression: str) -> Sequence[Series]:
         """At its end."""
-        return self.seen.prometheus.at(self._filled(expression), self.seen.ended)
-
-    def _filled(self, expression: str) -> str:
-        return re.sub(r"\$(\w+)", lambda name: self.seen.variables[name[1]], expression)
+        return self.seen.prometheus.at(filled(expression, self.seen.variables), self.seen.ended)
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -13,23 +12,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from cluster.binaries import find
+from tools.boards import BOARDS, LASTS, filled, panels
 from tools.helm import CHART, Helm, of_kind
 from tools.watched import Watched, watched
 
 ROOT: Final = Path(__file__).parents[2]
-BOARDS: Final = {
-    path.stem: json.loads(path.read_text())
-    for path in sorted((ROOT / "charts/asrtune/dashboards").glob("*.json"))
-}
 OF_TARGETS: Final = {"__name__", "instance", "job", "namespace", "pod", "container", "run"}
 """Labels that say which run and which pod it is."""
-LASTS: Final = "Stays when the pods are gone."
-
-
-def panels(board: str) -> list[dict[str, Any]]:
-    return [one for one in BOARDS[board]["panels"] if one["type"] != "row"]
-
-
 PANELS: Final = [
     pytest.param(board, panel, id=f"{board}: {panel['title']}") for board in BOARDS for panel in panels(board)
 ]
@@ -41,16 +30,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         yield found
 
 
-def filled(text: str, seen: Watched) -> str:
-    """A query with what a reader has chosen in the place of its variables."""
-    return re.sub(r"\$(\w+)", lambda name: seen.variables[name[1]], text)
-
-
 @pytest.mark.parametrize(("board", "panel"), PANELS)
 def test_every_query_has_data(board: str, panel: dict[str, Any], seen: Watched) -> None:
     assert panel["targets"]
     for target in panel["targets"]:
-        expression = filled(target["expr"], seen)
+        expression = filled(target["expr"], seen.variables)
         assert seen.prometheus.between(expression, seen.begun, seen.ended), f"{panel['title']}: {expression}"
 
 
@@ -58,7 +42,7 @@ def test_every_query_has_data(board: str, panel: dict[str, Any], seen: Watched) 
     ("board", "panel"), [one for one in PANELS if one.values[1]["description"].endswith(LASTS)]
 )
 def test_what_lasts_is_there_when_the_pods_are_gone(board: str, panel: dict[str, Any], seen: Watched) -> None:
-    asked = [filled(one["expr"], seen) for one in panel["targets"]]
+    asked = [filled(one["expr"], seen.variables) for one in panel["targets"]]
     assert any(seen.prometheus.at(one, seen.ended) for one in asked), panel["title"]
 
 
@@ -74,7 +58,7 @@ def test_what_a_reader_chooses_is_there(board: str, seen: Watched) -> None:
     chosen = [one for one in BOARDS[board]["templating"]["list"] if one["type"] == "query"]
     assert chosen
     for variable in chosen:
-        query = re.fullmatch(r"label_values\((.+), (\w+)\)", filled(variable["query"], seen))
+        query = re.fullmatch(r"label_values\((.+), (\w+)\)", filled(variable["query"], seen.variables))
         assert query, variable["query"]
         values = seen.prometheus.values(query[2], query[1])
         assert re.compile(seen.variables[variable["name"]]).fullmatch(values[0]) or (
@@ -83,7 +67,7 @@ def test_what_a_reader_chooses_is_there(board: str, seen: Watched) -> None:
 
 
 def test_what_happened_is_marked(seen: Watched) -> None:
-    marks = {one["name"]: filled(one["expr"], seen) for one in BOARDS["run"]["annotations"]["list"]}
+    marks = {one["name"]: filled(one["expr"], seen.variables) for one in BOARDS["run"]["annotations"]["list"]}
     assert len(marks) == 2
     for name, expression in marks.items():
         assert seen.prometheus.between(expression, seen.begun, seen.ended), name

@@ -109,7 +109,7 @@ def pods_of(monitor: Json, kubeconfig: Path) -> Json:
     """What the Prometheus Operator makes of a PodMonitor with one endpoint."""
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     rules = [
-        _keep(f"labelpresent_{_plain(one['key'])}", "true")
+        _keep(f"pod_labelpresent_{_plain(one['key'])}", "true")
         for one in monitor["spec"]["selector"]["matchExpressions"]
         if one["operator"] == "Exists"
     ]
@@ -122,16 +122,31 @@ def pods_of(monitor: Json, kubeconfig: Path) -> Json:
         "relabel_configs": [
             *rules,
             {"source_labels": ["__meta_kubernetes_pod_phase"], "regex": "Failed|Succeeded", "action": "drop"},
-            {
-                "source_labels": ["__meta_kubernetes_pod_container_port_name"],
-                "regex": endpoint["port"],
-                "action": "keep",
-            },
-            *(
-                {"source_labels": [f"__meta_kubernetes_{source}"], "target_label": label}
-                for label, source in named.items()
-            ),
+            _keep("pod_container_port_name", endpoint["port"]),
+            *_named(named),
             *(_snake(one) for one in endpoint.get("relabelings", [])),
+        ],
+    }
+
+
+def endpoints_of(monitor: Json, kubeconfig: Path) -> Json:
+    """What it makes of a ServiceMonitor with one endpoint and no namespaceSelector: the pods behind the Service."""
+    (endpoint,) = monitor["spec"]["endpoints"]
+    labels = monitor["spec"]["selector"]["matchLabels"]
+    discovery = {
+        "role": "endpointslice",
+        "kubeconfig_file": str(kubeconfig),
+        "namespaces": {"names": [monitor["metadata"]["namespace"]]},
+    }
+    named = {"namespace": "namespace", "service": "service_name", "pod": "pod_name"}
+    return {
+        "job_name": monitor["metadata"]["name"],
+        "honor_labels": endpoint.get("honorLabels", False),
+        "kubernetes_sd_configs": [discovery],
+        "relabel_configs": [
+            *(_keep(f"service_label_{_plain(key)}", re.escape(value)) for key, value in labels.items()),
+            _keep("endpointslice_port_name", endpoint["port"]),
+            *_named(named),
         ],
     }
 
@@ -148,7 +163,15 @@ def fixed(job: str, *addresses: str, honor_labels: bool = False) -> Json:
 
 
 def _keep(what: str, value: str) -> Json:
-    return {"source_labels": [f"__meta_kubernetes_pod_{what}"], "regex": value, "action": "keep"}
+    return {"source_labels": [f"__meta_kubernetes_{what}"], "regex": value, "action": "keep"}
+
+
+def _named(sources: Mapping[str, str]) -> list[Json]:
+    """Labels of the series by what is known of their target."""
+    return [
+        {"source_labels": [f"__meta_kubernetes_{source}"], "target_label": label}
+        for label, source in sources.items()
+    ]
 
 
 def _plain(label: str) -> str:

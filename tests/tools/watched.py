@@ -24,6 +24,7 @@ from cluster.client import Json
 from cluster.cluster import Cluster, run_cluster
 from cluster.operator import Operator
 from cluster.waiting import wait_for
+from tools.boards import chosen
 from tools.helm import CHART, Helm, of_kind
 from tools.on_s3 import put_on_s3
 from tools.operated import PATIENCE, Runs
@@ -66,15 +67,7 @@ class Watched:
     @property
     def variables(self) -> dict[str, str]:
         """What a reader of the dashboards has chosen."""
-        return {
-            "namespace": self.namespace,
-            "kind": "ASRFinetune",
-            "run": self.name,
-            "job": ".*",
-            "__rate_interval": "10s",
-            "__interval": "5s",
-            "__range": f"{round(self.ended - self.begun)}s",
-        }
+        return chosen(self.namespace, self.name, self.ended - self.begun)
 
 
 @contextlib.contextmanager
