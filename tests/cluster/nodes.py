@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -71,6 +72,22 @@ class Nodes:
             done = self._ctr(number, "images", "import", "--local", archive)
             assert done.returncode == 0, done.stderr
 
+    def copy_images(self, number: int, *others: int) -> None:
+        """Gives nodes without pods all images of another one, as if all were made of one machine image.
+
+        What is in images is linked, as nobody ever writes to it: that takes seconds, and no disk.
+        """
+        every = [self._plane.processes[f"containerd-node{one}"] for one in (number, *others)]
+        for daemon in every:
+            daemon.stop()  # their databases are files
+        for other in others:
+            _copy_linked(self._home(number) / "containerd/root", self._home(other) / "containerd/root")
+        for daemon in every:
+            daemon.start()
+        for one in (number, *others):
+            self._wait_for_containerd(one)
+            self._wait_until_ready(one)
+
     def close(self) -> None:
         """Ends everything that runs on the nodes, and takes them back."""
         if self._lock is None:
@@ -126,9 +143,7 @@ class Nodes:
             home / "containerd.toml",
             **environment,
         )
-        self._plane.processes.wait_until_ready(
-            f"containerd-{name}", lambda: self._ctr(number, "version").returncode == 0
-        )
+        self._wait_for_containerd(number)
         self._run_in(
             number,
             "kubelet",
@@ -151,6 +166,11 @@ class Nodes:
         held = self._home(number) / "ns"
         enter = ("nsenter", f"--mount={held / 'mnt'}", f"--net={held / 'net'}")
         self._plane.processes.start(f"{kind}-node{number}", [*enter, *command], environment)
+
+    def _wait_for_containerd(self, number: int) -> None:
+        self._plane.processes.wait_until_ready(
+            f"containerd-node{number}", lambda: self._ctr(number, "version").returncode == 0
+        )
 
     def _wait_until_ready(self, number: int) -> None:
         def ready() -> bool:
@@ -175,6 +195,15 @@ class Nodes:
 def _shell(*arguments: str | Path) -> None:
     done = subprocess.run([_SCRIPT, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"nodes.sh {' '.join(map(str, arguments))}: {done.stderr}"
+
+
+def _copy_linked(source: Path, target: Path) -> None:
+    """Copies containerd's directory: blobs and layers as hard links, databases as files of their own."""
+    shutil.rmtree(target)
+    subprocess.run(["cp", "--archive", "--link", source, target], check=True)
+    for database in target.glob("*/*.db"):
+        database.unlink()
+        shutil.copy2(source / database.relative_to(target), database)
 
 
 def _command_line(pid: int) -> str:
