@@ -59,6 +59,10 @@ test-images: .venv/.ready images ## the built images on a real node: install, tr
 	tests/cluster/build.sh etcd kube node containerd coredns distribution
 	$(PYTEST) -s -m e2e $(ARGS) tests/images
 
+.PHONY: acceptance
+acceptance: ## from nothing to a measured model: build, install the charts on two real nodes, run the demo (as root; 45 min)
+	hack/acceptance.sh $(ARGS)
+
 .PHONY: cluster
 cluster: ## build the parts of Kubernetes that test-operator needs (once, 15 min)
 	tests/cluster/build.sh
