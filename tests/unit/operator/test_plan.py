@@ -133,6 +133,25 @@ def test_a_gang_runs_until_its_last_pod_has_ended():
     assert world.status.phase is Phase.RUNNING
 
 
+def test_the_last_figures_of_the_training_stay_while_other_pods_evaluate():
+    world = at_train()
+    world.say(("train", 1), step=9, total_steps=10, last_loss=1.25, checkpoint_step=9)
+    world.settle()
+    world.succeed(("train", 1))
+    world.settle()
+    world.start_all()
+    world.say(("evaluate", 1), stage_percent=50)
+    world.settle()
+    progress = world.status.progress
+    assert (progress.step, progress.total_steps, float(progress.loss), progress.checkpoint_step) == (
+        9,
+        10,
+        1.25,
+        9,
+    )
+    assert float(progress.stage_percent) == 50
+
+
 def test_the_most_telling_end_of_a_gang_is_the_cause():
     world = at_train()
     world.end("train-1-0-2", 75, words(EndClass.INTERRUPTED, "a peer is gone."))
