@@ -12,7 +12,7 @@ from asrtune_api.errors import DataInvalidError, SpecInvalidError
 from asrtune_api.stages import TrainParams
 from asrtune_trainer.data.batching import Batching, Lengths, weights_of
 from asrtune_trainer.data.utterance import Utterance, read_utterances
-from asrtune_trainer.models.base import SpeechModel
+from asrtune_trainer.models.base import Batch, SpeechModel
 from asrtune_trainer.models.freeze import FrozenReport, freeze, rehearsal, train_mode, unused_parameters
 from asrtune_trainer.models.load import load_model
 from asrtune_trainer.stages.mirror import Mirror
@@ -57,7 +57,8 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
     arithmetic = Arithmetic(params.precision, gang.device)
     batching = _batching(utterances, job, gang.world)
     feed = _feed(model, utterances, params, gang)
-    frozen = _freeze(model, feed, batching, params, gang)
+    first = next(feed.batches([batching.epoch(0)[0][gang.rank]])).batch if gang.world > 1 else None
+    frozen = _freeze(model, first, params, gang)
     schedule = LearningRate.of(params, _total_steps(batching, params))
     checkpoints = open_checkpoints(job, mirror)
     state = _earlier_state(gang, checkpoints)
@@ -65,7 +66,7 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
     trainer = Trainer(
         params=params,
         model=model,
-        module=_wrap(model, feed, batching, gang, arithmetic),
+        module=_wrap(model, first, gang, arithmetic),
         optimizer=build_optimizer(model.module, params, gang.device),
         arithmetic=arithmetic,
         schedule=schedule,
@@ -167,16 +168,13 @@ def _fitting(utterances: list[Utterance], job: TrainJob) -> tuple[list[Utterance
     return kept, [utterances[index].key for index in sorted(oversized)]
 
 
-def _freeze(
-    model: SpeechModel, feed: Feed, batching: Batching, params: TrainParams, gang: Gang
-) -> FrozenReport:
+def _freeze(model: SpeechModel, first: Batch | None, params: TrainParams, gang: Gang) -> FrozenReport:
     """Freeze what the spec says, and what the loss never reaches: DDP would wait for it for ever."""
     names = list(params.freeze)
     report = freeze(model, names)
-    if gang.world > 1:
-        loaded = next(feed.batches([batching.epoch(0)[0][gang.rank]]))
+    if first is not None:
         train_mode(model)
-        if unused := gang.tell(unused_parameters(model, loaded.batch)):
+        if unused := gang.tell(unused_parameters(model, first)):
             report = freeze(model, [*names, *unused])
     if not report.trainable_parameters:
         raise SpecInvalidError(
@@ -187,20 +185,17 @@ def _freeze(
     return report
 
 
-def _wrap(
-    model: SpeechModel, feed: Feed, batching: Batching, gang: Gang, arithmetic: Arithmetic
-) -> torch.nn.Module:
+def _wrap(model: SpeechModel, first: Batch | None, gang: Gang, arithmetic: Arithmetic) -> torch.nn.Module:
     """The module, wrapped for the gang, and its buckets where they will stay.
 
     DDP lays its buckets out anew after its first backward pass, and another layout rounds sums of three ranks or more
     in another way. Were that pass a step, a resumed run would take it elsewhere than the undisturbed one.
     """
     module = gang.wrap(model.module)
-    if gang.world > 1:
-        batch = next(feed.batches([batching.epoch(0)[0][gang.rank]])).batch
-        with rehearsal(model, batch):
+    if first is not None:
+        with rehearsal(model, first):
             with arithmetic.autocast():
-                loss = model.forward(module, batch).loss
+                loss = model.forward(module, first).loss
             torch.autograd.backward(loss)
     return module
 
