@@ -60,7 +60,7 @@ test-images: .venv/.ready images ## the built images on a real node: install, tr
 	$(PYTEST) -s -m e2e $(ARGS) tests/images
 
 .PHONY: acceptance
-acceptance: ## from nothing to a measured model: build, install the charts on two real nodes, run the demo (as root; 45 min)
+acceptance: ## from nothing to a measured model: build, install the charts on two real nodes, run the demo (as root)
 	hack/acceptance.sh $(ARGS)
 
 .PHONY: cluster

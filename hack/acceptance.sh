@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a bare machine to a measured model: makes what is missing (environment, images, a cluster's programs), then has
 # tests/acceptance install the charts on two real nodes and run the telephone demo there; prints what each step took.
-#   hack/acceptance.sh [PYTEST-ARGUMENT...]   # Linux, as root; 60 GB of disk, mmdebstrap and buildah
+#   hack/acceptance.sh [PYTEST-ARGUMENT...]   # Linux, as root; 50 GB of disk, mmdebstrap and buildah
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
