@@ -79,15 +79,17 @@ def start(runs: Runs, count: int, first: int = 0) -> list[str]:
     """Runs of every kind in turn, each with a gang of two nodes."""
     names = [f"{WORDS[number % len(WORDS)]}-{number}" for number in range(first, first + count)]
     for name in names:
-        runs.start(
-            name,
-            {
-                "runtimeRef": {"name": name.split("-")[0], "kind": "ASRRuntime"},
-                "resources": {"nodes": 2, "gpusPerNode": 1},
-                "runPolicy": {"backoffSeconds": 1},
-            },
-        )
+        runs.start(name, spec_of(name))
     return names
+
+
+def spec_of(name: str) -> dict[str, object]:
+    """A gang of two nodes whose pods are of the run's kind."""
+    return {
+        "runtimeRef": {"name": name.split("-", maxsplit=1)[0], "kind": "ASRRuntime"},
+        "resources": {"nodes": 2, "gpusPerNode": 1},
+        "runPolicy": {"backoffSeconds": 1},
+    }
 
 
 def listed(runs: Runs) -> dict[str, Json]:
@@ -196,18 +198,18 @@ def test_the_api_server_restarts(cluster: Cluster) -> None:
     pid = process.pid
     with recording(cluster) as recorder:
         names: list[str] = []
-        plugin, waiter = Plugin(cluster.kubeconfig), None
+        runs.describe_pods(BRIEF | {"fake/train.run-for": "30s"}, "slow")
+        runs.start("slow-0", spec_of("slow-0"))
+        waiter = waiting(Plugin(cluster.kubeconfig), "slow-0", runs.namespace)
         for kill in (True, False):
             names += start(runs, 6, len(names))
-            waiter = waiter or waiting(plugin, names[0], runs.namespace)
             goal = recorder.seen + 30  # in the middle: some 40 changes come of one run
             wait_for(lambda goal=goal: recorder.seen >= goal, timeout=120, what=f"{goal} changes")
             cluster.plane.restart("apiserver", kill=kill)
         wait_for(
-            lambda: finished(runs) == 12, timeout=240, what="the ends", state=lambda: finished(runs), every=1
+            lambda: finished(runs) == 13, timeout=240, what="the ends", state=lambda: finished(runs), every=1
         )
         check(runs, names, recorder)
-    assert waiter is not None
     said, remarks = waiter.communicate(timeout=60)
     assert (waiter.returncode, "Succeeded" in said) == (0, True), remarks
     assert (process.alive, process.pid) == (True, pid)

@@ -162,7 +162,7 @@ KUBELET = {
         "ImageUnavailable",
         "Image 10.250.0.1:5999/asrtune/trainer:1 cannot be pulled: its registry cannot be reached from node {node}: ",
     ),
-    "nonroot": ("ContainerFailed", "Image asrtune/trainer:0"),
+    "nonroot": ("ContainerFailed", "Image asrtune-trainer:0"),
     "runtimeclass": (
         "ContainerFailed",
         'Node {node} cannot set up the pod: no runtime for "nvidia" is configured: ',
