@@ -12,7 +12,7 @@ from asrtune_operator.decide.draft import Draft
 from asrtune_operator.decide.verdict import Fault, Verdict, gang_end
 from asrtune_operator.decide.watching import Decision, asked_to_end, too_long, waits, watch
 from asrtune_operator.values.actions import CreateGang
-from asrtune_operator.values.observed import Wait, WaitReason, WorkloadView
+from asrtune_operator.values.observed import Outcome, Wait, WaitReason, WorkloadView
 from asrtune_operator.values.units import Unit
 
 SETTLING: Final = timedelta(seconds=10)
@@ -76,7 +76,8 @@ def _follow(draft: Draft, unit: Unit, record: AttemptStatus) -> AttemptStatus:
     workload, pods = draft.workload(unit, record.attempt), draft.pods(unit, record.attempt)
     alive = [pod for pod in pods if draft.alive(pod)]
     gone = [pod for pod in draft.observed.gone if (pod.stage, pod.attempt) == (unit.key, record.attempt)]
-    counted = draft.counted(unit, record)
+    failed = workload is not None and workload.outcome is Outcome.FAILED  # then any of them may say why
+    counted = pods if failed else draft.counted(unit, record)
     end = gang_end(workload, counted, draft.observed.lost_nodes, size=unit.nodes, gone=gone)
     if end is not None and end.verdict is Verdict.SUCCEEDED:
         return close(draft, unit, record, end.verdict, end.message, said=end.said)

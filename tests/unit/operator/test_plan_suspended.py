@@ -88,6 +88,17 @@ def test_a_job_that_is_resumed_before_its_old_pods_have_ended_goes_on(code):
     assert [(one.verdict, one.started_at is not None) for one in world.status.attempts] == [(None, True)]
 
 
+def test_a_pod_that_somebody_deletes_before_it_runs_is_why_its_job_has_failed():
+    """It costs no retry: a Job whose controller replaces no pods would count as our fault otherwise."""
+    world = World(run_of())
+    world.settle()
+    (name,) = world.pods
+    world.pods[name] = replace(world.pods[name], deleting=world.now)
+    world.end(name, 143)
+    world.settle()
+    assert world.status.attempts[0].verdict == "Interrupted"
+
+
 def test_a_gang_that_succeeded_has_succeeded_though_its_job_is_suspended_before_it_says_so():
     world = at_train()
     world.judge = lambda _: None
