@@ -135,6 +135,25 @@ def test_weights_alone_do_not_push_out_new_checkpoints(checkpoints, tmp_path):
     assert steps(tmp_path) == [8, 11]
 
 
+def test_a_kill_while_an_old_one_is_deleted_leaves_no_half_of_it(checkpoints, tmp_path, monkeypatch):
+    for step in (10, 20):
+        save(checkpoints, step)
+
+    def killed(path):
+        next(path.iterdir()).unlink()
+        raise SystemExit("killed")
+
+    with monkeypatch.context() as killing:
+        killing.setattr("shutil.rmtree", killed)
+        with pytest.raises(SystemExit):
+            save(checkpoints, 30)
+    named = sorted((tmp_path / "checkpoints").glob("step-*"))
+    assert [path.name for path in named] == ["step-20", "step-30"]
+    assert all(verify(path) for path in named)
+    assert checkpoints.latest().step == 30
+    assert steps(tmp_path) == [20, 30]
+
+
 def test_what_went_wrong_in_the_background_is_raised(checkpoints, tmp_path):
     (tmp_path / "checkpoints").write_text("a file where a directory should be")
     checkpoints.save(state(10), set(), lambda _: None)

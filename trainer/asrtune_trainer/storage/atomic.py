@@ -90,6 +90,15 @@ def remove_partials(path: Path) -> None:
             shutil.rmtree(found, ignore_errors=True)
 
 
+def remove_all_partials(directory: Path) -> None:
+    """Removes what unfinished work on the entries of `directory` left in it; nobody else may be at work there."""
+    for found in directory.glob(f".*{_SUFFIX}"):
+        if found.is_dir():
+            shutil.rmtree(found, ignore_errors=True)
+        else:
+            found.unlink()
+
+
 def sync_directory(path: Path) -> None:
     """Brings a rename to the disk, so that it outlives a power cut."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +22,12 @@ from pydantic import BaseModel
 
 from asrtune_api.errors import StorageUnavailableError
 from asrtune_trainer.stages.mirror import Mirror
-from asrtune_trainer.storage.atomic import staged_directory, staged_file
+from asrtune_trainer.storage.atomic import (
+    discard_directory,
+    remove_all_partials,
+    staged_directory,
+    staged_file,
+)
 from asrtune_trainer.train.progress import Progress
 
 MANIFEST = "manifest.json"
@@ -148,12 +152,12 @@ class Checkpoints:
 
     def latest(self) -> CheckpointManifest | None:
         """The newest complete, resumable checkpoint. All newer ones are removed: they would count as the last."""
+        remove_all_partials(self._directory)
         for path in sorted(self._steps(), key=_step_of, reverse=True):
             manifest = verify(path)
             if manifest is not None and OPTIMIZER in manifest.files:
                 return manifest
-            shutil.rmtree(path)
-            self._mirror.forget(path)
+            self._remove(path)
         return None
 
     def load(self, manifest: CheckpointManifest) -> TrainingState:
@@ -222,10 +226,14 @@ class Checkpoints:
             if path in resumable:
                 continue
             if _step_of(path) not in keep:
-                shutil.rmtree(path)
-                self._mirror.forget(path)
+                self._remove(path)
             elif any((path / name).exists() for name in _RESUME_ONLY):
                 self._drop_resume_part(path)
+
+    def _remove(self, path: Path) -> None:
+        """The copy elsewhere first: what is still here is removed by the next try."""
+        self._mirror.forget(path)
+        discard_directory(path)
 
     def _drop_resume_part(self, path: Path) -> None:
         """Leave the weights alone; the manifest shrinks first, so that the rest is never missed.
