@@ -23,6 +23,7 @@ from cluster.waiting import wait_for
 from tools.audit import enable_audit, granted, used
 from tools.documents import told
 from tools.gate_job import EXAMPLES, Checkout
+from tools.in_pod import in_a_pod
 
 NAMESPACE, ACCOUNT = "speech", "asrtune-ci"
 
@@ -296,27 +297,21 @@ def test_gitlab_commands(cluster: Cluster, checkout: Checkout) -> None:
 
 
 def test_argo_command_with_the_pods_service_account(cluster: Cluster, checkout: Checkout) -> None:
-    """The container's command, with the in-cluster kubeconfig of the image; server and files are the test's."""
+    """The container's command, with the files of a ServiceAccount where a pod has them, and no kubeconfig."""
     pods_behave(cluster, checkout, **{"evaluate.message": scores(8.1)})
     template = documents("argo-workflow.yaml")[-1]["spec"]["templates"][0]
-    own = yaml.safe_load(checkout.kubeconfig.read_text())
-    mounted = "/var/run/secrets/kubernetes.io/serviceaccount"
-    (checkout.root / "token").write_text(own["users"][0]["user"]["token"])
-    authority = own["clusters"][0]["cluster"]["certificate-authority"]
-    text = (EXAMPLES / "in-cluster.kubeconfig").read_text()
-    text = text.replace(f"{mounted}/ca.crt", authority).replace(mounted, str(checkout.root))
-    text = text.replace("https://kubernetes.default.svc", own["clusters"][0]["cluster"]["server"])
-    kubeconfig = checkout.root / "in-cluster"
-    kubeconfig.write_text(text)
     [place] = [one["valueFrom"]["path"] for one in template["outputs"]["parameters"]]
     command = [
         one.replace(place, "summary.md")
         for one in (*template["container"]["command"], *template["container"]["args"])
     ]
-    given = {"NAMESPACE": NAMESPACE, "COMMIT": checkout.commit, "KUBECONFIG": str(kubeconfig)}
-    done = checkout.run(*command, **given)
+    pod = in_a_pod(checkout.kubeconfig, NAMESPACE, checkout.root / "account")
+    given = {"NAMESPACE": NAMESPACE, "COMMIT": checkout.commit, **pod.environment}
+    done = checkout.run(*pod.prefix, *command, **given)
     assert done.returncode == 0, done.stderr
     assert "**Quality gate passed.**" in checkout.summary.read_text()
+    done = checkout.run(*pod.prefix, "kubectl-asrtune", "wait", f"evaluation/gate-{checkout.commit}", **given)
+    assert done.returncode == 0, done.stderr
 
 
 def test_ci_has_the_rights_that_it_uses_and_no_others(audit: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
-from kubernetes.aio.config import ConfigException
+from kubernetes.aio.config import ConfigException, incluster_config
 
 from asrtune_api.suggest import did_you_mean
 from asrtune_operator.kube.client import RETRIED, ApiError, ApiUnreachableError, Client, path_of
@@ -35,6 +35,7 @@ _PAUSE_SECONDS: Final = 2
 _WHICH_KUBECONFIG: Final = (
     "Does `kubectl get namespaces` work? Name the file with --kubeconfig or $KUBECONFIG."
 )
+_TOKEN: Final = Path(incluster_config.SERVICE_TOKEN_FILENAME)
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
 _REFUSED: Final = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\S+) resource "(?P<resource>[^"]*)"')
 
@@ -132,10 +133,10 @@ async def connect(where: Where) -> AsyncIterator[Cluster]:
         PluginError: there is no way in, no answer, or no right.
     """
     file = _kubeconfig(where)
-    name, namespace = _context(where, file)
+    name, namespace = _context(where, file) if file else _service_account(where)
     async with AsyncExitStack() as stack:
         with _kubeconfig_errors():
-            found = credentials(Path(file), where.context)
+            found = credentials(Path(file) if file else None, where.context)
             configuration = await stack.enter_async_context(found)
         stack.enter_context(_refusals(configuration, name))
         client = await stack.enter_async_context(Client(configuration, attempts=_ATTEMPTS))
@@ -147,12 +148,20 @@ def _suggestion(ref: Ref, names: list[str]) -> str:
     return f'Did you mean "{other}"?' if other in names else did_you_mean(str(ref), names)
 
 
-def _kubeconfig(where: Where) -> str:
-    """The file, or several as $KUBECONFIG may name them."""
-    named = where.kubeconfig or str(config.KUBE_CONFIG_DEFAULT_LOCATION)
-    if not any(Path(one).expanduser().exists() for one in named.split(os.pathsep) if one):
-        raise PluginError(f"there is no kubeconfig {named}.", remedy=_WHICH_KUBECONFIG)
-    return named
+def _kubeconfig(where: Where) -> str | None:
+    """The file, or several as $KUBECONFIG may name them; None, as for kubectl: the ServiceAccount of this pod."""
+    named = where.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    if any(Path(one).expanduser().exists() for one in named.split(os.pathsep) if one):
+        return named
+    in_a_pod = incluster_config.SERVICE_HOST_ENV_NAME in os.environ and _TOKEN.exists()
+    if in_a_pod and where.kubeconfig is None and where.context is None:
+        return None
+    raise PluginError(f"there is no kubeconfig {named}.", remedy=_WHICH_KUBECONFIG)
+
+
+def _service_account(where: Where) -> tuple[str, str]:
+    """What stands for the context's name, and the namespace."""
+    return "in-cluster", where.namespace or _TOKEN.with_name("namespace").read_text().strip()
 
 
 def _context(where: Where, file: str) -> tuple[str, str]:

@@ -20,7 +20,11 @@ Context = Annotated[
 ]
 Kubeconfig = Annotated[
     str | None,
-    typer.Option("--kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, else ~/.kube/config."),
+    typer.Option(
+        "--kubeconfig",
+        metavar="FILE",
+        help="Default: $KUBECONFIG, else ~/.kube/config, else the pod's own account.",
+    ),
 ]
 
 
