@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tools.accepted import Accepted
+from tools.accepted import NAME, Accepted
 from tools.boards import BOARDS, LASTS, filled, panels
 from tools.helm import SYSTEM
 from tools.stock_probe import Job, probe
@@ -52,6 +52,13 @@ def test_kubectl_shows_its_error_rate(accepted: Accepted) -> None:
     assert accepted.columns["PHASE"] == "Succeeded"
     assert float(accepted.columns["CER"]) == float(accepted.status["bestCer"]["percent"])
     assert accepted.status["bestCer"]["set"] == "telephone"
+
+
+def test_the_plugin_in_a_pod_is_its_service_account(accepted: Accepted) -> None:
+    asked = ("kubectl-asrtune", "status", NAME, "-n", accepted.namespace)
+    said = accepted.cluster.plane.kubectl("exec", "deployment/asrtune-operator", "-n", SYSTEM, "--", *asked)
+    assert NAME in said
+    assert "Succeeded" in said
 
 
 def test_it_passes_its_gate(accepted: Accepted) -> None:

@@ -82,8 +82,9 @@ def test_a_pushgateway_that_is_not_there_disturbs_nobody(
     undisturbed: tuple[RealRun, dict[str, float], str],
 ) -> None:
     """Nor does Prometheus, which nobody runs here: it asks, and is not asked."""
-    gateway = {"pushGateway": "http://10.250.0.1:9"}
-    reference = workplace.runtime("no-gateway", telemetry=gateway)
+    gateway = "http://10.250.0.1:9"
+    reference = workplace.runtime("no-gateway", telemetry={"pushGateway": gateway})
     absent = fault("the Pushgateway is absent", lambda _: None, "Succeeded", runtimeRef=reference)
     run = workplace.run(absent.run_name, training_alone, **absent.spec)
     befall(absent, Site(*nodes, operator, run), undisturbed[0])
+    assert f"the Pushgateway {gateway} cannot be reached" in run.plugin("logs", "--stage", "train")

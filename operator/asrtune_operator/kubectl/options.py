@@ -23,7 +23,7 @@ Kubeconfig = Annotated[
     typer.Option(
         "--kubeconfig",
         metavar="FILE",
-        help="Default: $KUBECONFIG, else ~/.kube/config, else the pod's own account.",
+        help="Default: $KUBECONFIG, else ~/.kube/config, else the pod's ServiceAccount.",
     ),
 ]
 
