@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 import botocore.session
@@ -126,6 +126,15 @@ def _client(settings: S3Settings) -> S3Client:
     # S3 signatures need some region; servers other than AWS take this one.
     region = settings.region or session.region_name or "us-east-1"
     verify = str(settings.ca_bundle) if settings.ca_bundle else None
-    return session.client(
+    client = session.client(
         "s3", region_name=region, endpoint_url=settings.endpoint, config=config, verify=verify
     )
+    client.meta.events.register("before-call.s3", _checksum_before_content)
+    return client
+
+
+def _checksum_before_content(params: dict[str, Any], **_: object) -> None:
+    """Over TLS botocore sends a checksum behind the content, which servers other than AWS's do not all understand."""
+    algorithm = params["context"].get("checksum", {}).get("request_algorithm")
+    if isinstance(algorithm, dict) and algorithm["in"] == "trailer":
+        algorithm["in"] = "header"
