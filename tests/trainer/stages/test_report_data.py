@@ -1,6 +1,7 @@
 """What is gathered for the report."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,14 @@ import soundfile
 from asrtune_api.finetune import ModelRef
 from asrtune_trainer.data.utterance import Utterance
 from asrtune_trainer.report.audio import AudioBudget
+from asrtune_trainer.report.charts import curve_charts
 from asrtune_trainer.scoring import Scoring, score
 from asrtune_trainer.scoring.results import BASE, FINETUNED
-from asrtune_trainer.stages.report_data import model_label, reject_reasons, worst
+from asrtune_trainer.stages.base import Finished
+from asrtune_trainer.stages.report_data import curve_of, model_label, reject_reasons, worst
 from asrtune_trainer.stages.test_sets import Evaluated, TestSet
+from asrtune_trainer.telemetry.wire import to_json
+from tools.events import train_step
 
 
 def evaluated(directory: Path, heard: dict[str, str], base: dict[str, str] | None = None) -> Evaluated:
@@ -64,6 +69,18 @@ def test_audio_that_is_gone_is_no_accident(tmp_path: Path) -> None:
     (example,) = worst(one, FINETUNED, Scoring(), 10, AudioBudget()).examples
     assert example.clip.uri == ""
     assert "not available" in example.clip.absence
+
+
+def test_the_curve_of_a_training_that_diverged_can_be_drawn(tmp_path: Path) -> None:
+    steps = [train_step(step=1), train_step(step=2, loss=float("nan"), gradient_norm=float("inf"))]
+    (tmp_path / "history.jsonl").write_text("".join(f"{to_json(step)}\n" for step in steps))
+    stage = Finished("train", "Train", tmp_path, {"history": "history.jsonl"}, {}, {"best_step": 1}, "")
+    curve = curve_of(stage)
+    assert [one["step"] for one in curve.steps] == [1, 2]
+    assert math.isnan(curve.steps[1]["loss"])
+    assert [chart.title for chart in curve_charts(curve, 0)] == ["Loss", "Accuracy", "Learning rate"]
+    (tmp_path / "history.jsonl").unlink()
+    assert not curve_of(stage).steps
 
 
 def test_rejects_are_counted_by_reason(tmp_path: Path) -> None:

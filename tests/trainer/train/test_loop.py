@@ -157,6 +157,22 @@ def test_steps_that_are_not_finite_are_skipped_and_limited(tmp_path):
         )
 
 
+@pytest.mark.parametrize("rate", ["1e6", "0.002"])
+def test_a_short_run_that_learnt_nothing_has_diverged(rate, tmp_path):
+    job = make_job(
+        tmp_path, epochs=1, learningRate=rate, warmupSteps=0
+    )  # 5 steps: fewer than are allowed to fail
+    if rate != "1e6":
+        weights = torch.load(job.model / "model.pt", weights_only=True)
+        weights["state_dict"]["encoder.after_norm.weight"].fill_(float("nan"))
+        torch.save(weights, job.model / "model.pt")
+    for _ in range(2):  # the same command again finds the same
+        with pytest.raises(DivergedError, match=r"[45] of 5 steps|validation loss") as told:
+            train_here(job)
+        assert "learningRate" in told.value.remedy
+        assert told.value.where == "step 5"
+
+
 def test_a_batch_smaller_than_the_longest_utterance_is_told_with_the_number(tmp_path):
     with pytest.raises(SpecInvalidError, match="the largest needs") as told:
         train_here(make_job(tmp_path, batch={"size": 60}))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from asrtune_trainer.telemetry.events import Event, Note, StageFinished
-from asrtune_trainer.telemetry.wire import from_json, to_json
+from asrtune_trainer.telemetry.wire import from_json, read_fields, to_json
 from tools.events import anything, train_step
 
 
@@ -44,6 +44,19 @@ def test_a_number_that_is_not_finite_stays_one(value: float) -> None:
     back = from_json(to_json(step))
     assert comparable(back) == comparable(step)
     assert comparable(back) != comparable(replace(step, loss=0.0))
+
+
+def test_fields_are_read_back_with_their_numbers() -> None:
+    step = train_step(loss=math.nan, gradient_norm=math.inf, accuracy=0.5, stage="NaN")
+    fields = read_fields(to_json(step))
+    assert math.isnan(fields["loss"])
+    assert fields["gradient_norm"] == math.inf
+    assert (fields["event"], fields["stage"], fields["accuracy"]) == ("TrainStep", "NaN", 0.5)
+    assert read_fields('{"event": "Validated", "step": 3, "new": "Infinity"}') == {
+        "event": "Validated",
+        "step": 3,
+        "new": "Infinity",
+    }
 
 
 def test_metrics_that_are_not_finite_survive() -> None:

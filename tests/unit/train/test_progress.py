@@ -50,6 +50,22 @@ def test_what_is_not_finite_is_never_the_best():
     assert not progress.out_of_patience(selection)
 
 
+def test_a_model_whose_loss_is_no_number_is_not_the_best_for_its_empty_transcripts():
+    progress = judged(80)
+    progress.judged[0].loss = float("nan")
+    selection = SelectionParams(metric=Metric.CER)
+    assert not progress.is_best(selection)
+    progress.judged.append(Judged(step=20, epoch=2, loss=9.0, accuracy=None, cer=100))
+    assert progress.is_best(selection)
+
+
+def test_an_impossible_utterance_in_the_validation_set_does_not_matter_to_the_cer():
+    progress = judged(30, 20)
+    for one in progress.judged:
+        one.loss = float("inf")
+    assert progress.is_best(SelectionParams(metric=Metric.CER))
+
+
 def test_a_loss_that_is_not_finite_survives_a_checkpoint():
     progress = judged(None, None)
     progress.judged[0].loss, progress.judged[1].loss = float("nan"), float("inf")

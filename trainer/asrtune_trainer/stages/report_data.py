@@ -33,6 +33,7 @@ from asrtune_trainer.stages.base import Finished, StageContext
 from asrtune_trainer.stages.ledger import versions
 from asrtune_trainer.stages.manifest import MANIFEST, parse_manifest
 from asrtune_trainer.stages.test_sets import Evaluated
+from asrtune_trainer.telemetry.wire import read_fields
 from asrtune_trainer.train.gang import detect_device
 
 _REJECT_EXAMPLES = 3
@@ -71,7 +72,7 @@ def gather(
             for one in evaluated
             if params.worst_utterances
         ],
-        curves=[_curve(one) for one in context.upstream.values() if "history" in one.outputs],
+        curves=[curve_of(one) for one in context.upstream.values() if "history" in one.outputs],
         statistics=_read_json(prepared.path("statistics")) if prepared else {},
         rejects=reject_reasons(prepared.path("rejects"))
         if prepared and "rejects" in prepared.outputs
@@ -147,8 +148,11 @@ def _example(utterance: Utterance, one: Evaluated, scoring: Scoring, budget: Aud
     )
 
 
-def _curve(finished: Finished) -> Curve:
-    events = list(_lines(finished.path("history")))
+def curve_of(finished: Finished) -> Curve:
+    """The course of a training stage, from its history; none of it where that is gone."""
+    path = finished.path("history")
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    events = [read_fields(line) for line in lines]
     return Curve(
         stage=finished.name,
         steps=[event for event in events if event["event"] == "TrainStep"],

@@ -18,6 +18,10 @@ from asrtune_trainer.telemetry.events import Event
 KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
 """The closed set of events by name."""
 _FIELDS = {name: tuple(field.name for field in fields(kind)) for name, kind in KINDS.items()}
+_FLOATS = {
+    name: {field.name for field in fields(kind) if "float" in str(field.type)} for name, kind in KINDS.items()
+}
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _READERS: dict[str, TypeAdapter[Event]] = {name: TypeAdapter(kind) for name, kind in KINDS.items()}
 
 
@@ -43,6 +47,20 @@ def from_json(text: str | bytes) -> Event:
     if reader is None:
         raise ValueError(f"not an event: {text!r:.200}")
     return reader.validate_python(values)
+
+
+def read_fields(text: str | bytes) -> dict[str, Any]:
+    """What `to_fields` made of an event, with its numbers as numbers again; fields may be missing or unknown.
+
+    Raises:
+        ValueError: if the line is not JSON.
+    """
+    values: dict[str, Any] = json.loads(text)
+    floats = _FLOATS.get(values.get("event", ""), set())
+    return {
+        name: _NOT_FINITE.get(value, value) if name in floats and isinstance(value, str) else value
+        for name, value in values.items()
+    }
 
 
 def _outgoing(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class Trainer:
 
         Raises:
             InterruptedRunError: asked to stop; a checkpoint of the last finished step is complete.
-            DivergedError: more steps than allowed had to be skipped.
+            DivergedError: more steps than allowed had to be skipped, or nothing came of the others.
         """
         self.meter = Meter(self.gang.device)
         if self._owes_validation():
@@ -77,6 +78,7 @@ class Trainer:
         if not self.progress.judged or self.progress.judged[-1].step < self.progress.step:
             self._judge()
         self.checkpoints.wait()
+        self._check_outcome()
         return self.progress
 
     def _finished(self) -> bool:
@@ -166,12 +168,32 @@ class Trainer:
         if reading.steps:
             self.reporter.step(self.progress, self.schedule, reading)
         if self.progress.skipped > self.params.non_finite_allowance:
-            raise DivergedError(
-                f"{self.progress.skipped} of {self.progress.step} steps had a loss or gradient that is not finite; "
-                f"{self.params.non_finite_allowance} are allowed.",
-                where=f"step {self.progress.step}",
-                remedy="Lower train.learningRate, use FP32 or BF16, or look for broken utterances in the report.",
-            )
+            raise self._diverged(f"{self._skipped()}; {self.params.non_finite_allowance} are allowed.")
+
+    def _check_outcome(self) -> None:
+        """A run may be too short to use its allowance up.
+
+        Raises:
+            DivergedError: most steps were skipped, or no checkpoint has a validation loss.
+        """
+        progress = self.progress
+        if 2 * progress.skipped > progress.step:
+            raise self._diverged(f"{self._skipped()}: more than half.")
+        # Infinity is no verdict: CTC has it for a single utterance with more text than frames.
+        if math.isnan(progress.best(self.params.selection)[0].loss):
+            raise self._diverged("the validation loss of the best checkpoint is not a number.")
+
+    def _skipped(self) -> str:
+        return (
+            f"{self.progress.skipped} of {self.progress.step} steps had a loss or gradient that is not finite"
+        )
+
+    def _diverged(self, message: str) -> DivergedError:
+        return DivergedError(
+            message,
+            where=f"step {self.progress.step}",
+            remedy="Lower train.learningRate, use FP32 or BF16, or look for broken utterances in the report.",
+        )
 
     def _judge(self) -> None:
         self._log()

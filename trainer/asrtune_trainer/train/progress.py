@@ -24,6 +24,8 @@ class Judged(BaseModel):
 
     def badness(self, metric: Metric) -> float:
         """Smaller is better; not finite is worst. Where the wished metric was not measured, the loss decides."""
+        if math.isnan(self.loss):
+            return math.inf  # a broken model may understand nothing at a CER of 100 %, which is a number
         value = self.loss
         if metric is Metric.CER and self.cer is not None:
             value = self.cer
@@ -52,8 +54,10 @@ class Progress(BaseModel):
         return ranked[: selection.keep]
 
     def is_best(self, selection: SelectionParams) -> bool:
-        """Whether the last validation is the best so far."""
-        return bool(self.judged) and self.best(selection)[0].step == self.judged[-1].step
+        """Whether the last validation is the best so far, and a number."""
+        if not self.judged or not math.isfinite(self.judged[-1].badness(selection.metric)):
+            return False
+        return self.best(selection)[0].step == self.judged[-1].step
 
     def out_of_patience(self, selection: SelectionParams) -> bool:
         """Whether `patience` validations went by without a new best."""
