@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.storage import ObjectMissingError, Stores, join_uri, local_path
 from asrtune_trainer.storage.atomic import staged_file
+from asrtune_trainer.storage.errors import local_errors
 
 _LOCK_POLL_SECONDS = 0.5
 
@@ -44,12 +46,17 @@ class Workspace:
             stores: reach the output.
             me: the attempt that this process is, where attempts are counted.
             node: a node of a gang other than 0 reads, and has files of its own.
+
+        Raises:
+            SpecInvalidError: there can be no such directory.
+            StorageUnavailableError: the disk refuses it.
         """
-        local = local_path(output)
+        local, field = local_path(output), "spec.output.uri"
         if local is None:
+            field = "--workdir"
             name = hashlib.sha256(output.encode()).hexdigest()[:16]
             local = workdir / "runs" / (f"{name}-node-{node}" if node else name)
-        local.mkdir(parents=True, exist_ok=True)
+        _make(local, field)
         return cls(output, local, stores, Fence(stores, output, me))
 
     @property
@@ -170,6 +177,23 @@ class Workspace:
     @staticmethod
     def _attempt(path: Path) -> str | None:
         return path.read_text() if path.is_file() else None
+
+
+def _make(directory: Path, field: str) -> None:
+    try:
+        with local_errors(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+    except (SpecInvalidError, ObjectMissingError) as error:
+        path = next((one for one in (directory, *directory.parents) if os.path.lexists(one)), directory)
+        if path.is_symlink() and not path.exists():
+            problem = f"{path} is a link to {path.readlink()}, which is not there."
+        elif path.is_file():
+            problem = f"{path} is a file, not a directory."
+        else:
+            problem = f"{directory} cannot be made: {error.message}"
+        raise SpecInvalidError(
+            problem, where=field, remedy="Name another directory.", reason="PathInvalid"
+        ) from error
 
 
 def _locks(file: IO[str]) -> bool:
