@@ -108,6 +108,31 @@ def test_a_few_too_many_are_found_in_the_end(tmp_path: Path) -> None:
     assert result.metrics["rejected"] == 6
 
 
+def test_the_first_misspelt_file_is_named(tmp_path: Path, write_list: WriteList) -> None:
+    path = write_list("train", 6)
+    path.write_text(path.read_text().replace("/2.wav", "/2.wva").replace("/4.wav", "/4.wva"))
+    context = stage_context(
+        tmp_path / "run", PrepareParams(workers=1), data_spec([path], write_list("validation", 2, 50))
+    )
+    with pytest.raises(DataInvalidError) as told:
+        prepare(context)
+    first = read_jsonl(context.directory / "rejects.jsonl")[0]
+    assert f"Line {first['line']}: there is no {path.parent}/train/2.wva." in told.value.message
+    assert first["remedy"] in told.value.message
+    assert str(context.directory / "rejects.jsonl") in told.value.remedy
+
+
+def test_lines_that_are_left_out_are_warned_of(tmp_path: Path) -> None:
+    data = make_broken_data(tmp_path / "data", lines=200, percent=3, files=10)
+    context = context_for(tmp_path / "run", data, workers=1)
+    prepare(context)
+    (note,) = (one for one in events(context, Note) if one.warning)
+    counts = Counter(data.broken.values()).most_common(4)
+    assert note.message.startswith("6 lines were not used (")
+    assert note.message.endswith(f", …): {context.directory}/rejects.jsonl")
+    assert all(f"{reason} {number}" in note.message for reason, number in counts)
+
+
 def test_number_of_processes_changes_nothing(tmp_path: Path) -> None:
     data = make_broken_data(tmp_path / "data", lines=300, percent=4, files=30)
     written = []

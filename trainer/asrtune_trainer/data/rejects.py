@@ -26,9 +26,11 @@ class Tally:
     reasons: Counter[Reason] = field(default_factory=Counter)
     examples: dict[Reason, list[int]] = field(default_factory=dict)
     """Line numbers of the first few."""
+    first: Reject | None = None
 
     def add(self, reject: Reject) -> None:
         reason = reject.problem.reason
+        self.first = self.first or reject
         self.reasons[reason] += 1
         if len(examples := self.examples.setdefault(reason, [])) < _EXAMPLES:
             examples.append(reject.line)
@@ -40,6 +42,13 @@ class Tally:
             lines = ", ".join(map(str, self.examples[reason]))
             parts.append(f"{reason} {number} (line{'s' if number > 1 else ''} {lines})")
         return ", ".join(parts)
+
+    def told(self) -> str:
+        """The first line's own message and remedy: "Line 3: there is no /data/a.wva. Check the path."."""
+        if self.first is None:
+            return ""
+        problem = self.first.problem
+        return f"Line {self.first.line}: {problem.detail.rstrip('.')}. {problem.remedy}"
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ REJECTS = "rejects.jsonl"
 STATISTICS = "statistics.json"
 _SAMPLE = 1000
 """Lines of each source that are looked at, in random order, before any source is read in full."""
+_REASONS = 4
+"""Reasons that a warning names, the most frequent first."""
 
 
 @dataclass
@@ -237,8 +240,9 @@ def _too_many(context: StageContext, sources: Sequence[_Source], log: RejectLog)
             f"{one.list.label}: at least {found} of {one.survey.written} lines are unusable{sampled},"
             f" {one.allowance.most} may be: {tally.summary()}."
         )
+    told = log.tally(sources[0].list.label).told()
     return DataInvalidError(
-        f"more than {percent} % of the lines are unusable. " + " ".join(parts),
+        f"more than {percent} % of the lines are unusable. {' '.join(parts)} {told}",
         where=", ".join(one.list.uri for one in sources),
         remedy=f"Each is listed with its reason and remedy in {join_uri(context.uri, REJECTS)}; correct or remove them,"
         f" or raise {context.run.manifest_field('data.maxRejectedPercent')}.",
@@ -259,6 +263,9 @@ def _result(context: StageContext, sources: Sequence[_Source], overlap: Overlap)
     for warning in overlap.warnings():
         context.telemetry.emit(Note(context.stage.name, warning, warning=True))
     sets = {one.list.label: one.statistics.document() for one in sources}
+    if unused := _unused(sources):
+        message = f"{unused}: {join_uri(context.uri, REJECTS)}"
+        context.telemetry.emit(Note(context.stage.name, message, warning=True))
     document = {"sets": sets, "overlap": overlap.document()}
     text = json.dumps(document, ensure_ascii=False, indent=1)
     (context.directory / STATISTICS).write_text(text + "\n", encoding="utf-8")
@@ -275,3 +282,16 @@ def _result(context: StageContext, sources: Sequence[_Source], overlap: Overlap)
         },
         details=document,
     )
+
+
+def _unused(sources: Sequence[_Source]) -> str:
+    """How many lines are left out, and why; empty where none is."""
+    reasons: Counter[str] = Counter()
+    for one in sources:
+        reasons.update(one.statistics.rejected)
+    number = reasons.total()
+    if not number:
+        return ""
+    parts = [f"{reason} {count}" for reason, count in reasons.most_common(_REASONS)]
+    parts += ["…"] if len(reasons) > _REASONS else []
+    return f"{number} {'line was' if number == 1 else 'lines were'} not used ({', '.join(parts)})"
