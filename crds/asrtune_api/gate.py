@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import Field
 
 from asrtune_api.base import ApiModel, Boolean, Decimal, Name, Rule, format_decimal
-from asrtune_api.scores import ErrorMetric, Score, percent
+from asrtune_api.scores import LEAST_UTTERANCES, ErrorMetric, Score, enough, percent
 
 _SHOWN: Final = 5
 
@@ -43,7 +43,7 @@ class Criterion(ApiModel):
     """The error rate may be this many percentage points above the baseline's; negative: it must be so many below."""
     confident: Boolean = False
     """Judge the worse end of the 95 % interval (for maxIncreasePercent: of the difference, paired by utterance) instead
-    of the value itself, so that a small test set cannot pass by luck."""
+    of the value itself, so that a small test set cannot pass by luck; with fewer than 20 utterances it never passes."""
 
 
 class Gate(ApiModel):
@@ -67,6 +67,7 @@ class GateReason(StrEnum):
     NOT_EVALUATED = "NotEvaluated"
     ABOVE_MAXIMUM = "AboveMaximum"
     WORSE_THAN_BASELINE = "WorseThanBaseline"
+    TOO_FEW_UTTERANCES = "TooFewUtterances"
     SET_MISSING = "SetMissing"
     BASELINE_MISSING = "BaselineMissing"
 
@@ -159,11 +160,25 @@ def _failures(criterion: Criterion, model: str, scores: Sequence[Score]) -> Iter
 
 
 def _failure(criterion: Criterion, score: Score) -> Failure | None:
+    failure = None
     if criterion.max_percent is not None:
-        return _above(criterion, score, criterion.max_percent)
+        failure = _above(criterion, score, criterion.max_percent)
     if criterion.max_increase_percent is not None:
-        return _worse(criterion, score, criterion.max_increase_percent)
-    return None
+        failure = _worse(criterion, score, criterion.max_increase_percent)
+    return failure or _unsure(criterion, score)
+
+
+def _unsure(criterion: Criterion, score: Score) -> Failure | None:
+    """What a limit that seems to hold does not say: whether there was enough to judge by."""
+    if enough(score.utterances) or not (criterion.confident or score.utterances == 0):
+        return None
+    text = f'{score.model} on "{score.set}": '
+    if score.utterances == 0:
+        text += "no utterance was scored"
+    else:
+        are = "utterance is" if score.utterances == 1 else "utterances are"
+        text += f"{score.utterances} {are} too few to judge with confidence; {LEAST_UTTERANCES} are the least"
+    return GateReason.TOO_FEW_UTTERANCES, text
 
 
 def _above(criterion: Criterion, score: Score, limit: float) -> Failure | None:

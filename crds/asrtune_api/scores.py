@@ -12,6 +12,13 @@ from asrtune_api.base import ApiModel, Boolean, Decimal, Integer, format_decimal
 
 DIGITS: Final = 2
 """Decimals of every percentage: what is judged is what is shown."""
+LEAST_UTTERANCES: Final = 20
+"""A test set of fewer proves nothing: its bootstrap intervals are too short.
+
+T. C. Hesterberg: What Teachers Should Know About the Bootstrap, The American Statistician 69 (2015), shows that
+percentile intervals are too short in small samples. Where a mean is normal they have 1.96 √((n-1)/n) standard errors
+to a side in place of Student's t: 9 % less than they should at 20 utterances, 18 % at 10, 37 % at 5; at 1, nothing.
+"""
 PREFIX: Final = "score/"
 _ABSENT: Final = "-"
 
@@ -50,6 +57,18 @@ class Score(ApiModel):
     """The set measures the old domain."""
     baseline: Boolean = False
     """The model is the one that the others are compared with."""
+
+
+def enough(utterances: int) -> bool:
+    """Whether a test set of so many can prove anything."""
+    return utterances >= LEAST_UTTERANCES
+
+
+def certain(score: Score) -> int:
+    """-1 for certainly better than the baseline, 1 for certainly worse, 0 where there is doubt."""
+    if score.difference_low is None or score.difference_high is None or not enough(score.utterances):
+        return 0
+    return -1 if score.difference_high < 0 else 1 if score.difference_low > 0 else 0
 
 
 def best(scores: Sequence[Score]) -> Score | None:

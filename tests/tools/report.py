@@ -79,8 +79,9 @@ def set_statistics(**changes: Any) -> dict[str, Any]:
 
 def report_data(**changes: Any) -> ReportData:
     """A small but whole report."""
-    references = ["hello world", "good morning", "thank you", "please hold"]
-    near = set_of("near", {BASE: ["hal wod", "gd mornin", "tan u", "pls"], FINETUNED: references}, references)
+    references = ["hello world", "good morning", "thank you", "please hold"] * 5
+    heard = ["hal wod", "gd mornin", "tan u", "pls"] * 5
+    near = set_of("near", {BASE: heard, FINETUNED: references}, references)
     old = set_of("old", {BASE: references, FINETUNED: references}, references, retention=True)
     values: dict[str, Any] = {
         "name": "demo",

@@ -9,7 +9,7 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from asrtune_api.scores import Score, percent
+from asrtune_api.scores import Score, certain, percent
 from asrtune_api.stages import StageType
 from asrtune_api.status import AttemptStatus, Progress, StageState, StageStatus
 from asrtune_operator.decide.verdict import Fault, Verdict
@@ -23,6 +23,7 @@ _STYLES: Final = {
     StageState.SUCCEEDED: "bold green",
     StageState.FAILED: "bold red",
 }
+_CERTAIN: Final = {-1: "green", 0: "", 1: "red"}
 _TOLD: Final[Mapping[StageType, Mapping[str, str]]] = {
     StageType.PREPARE: {
         "utterances": "{:,.0f} utterances",
@@ -118,8 +119,7 @@ def _difference(one: Score) -> tuple[Text, str]:
         return Text(""), ""
     sure = one.difference_low is not None and one.difference_high is not None
     interval = f"{signed(one.difference_low or 0)} to {signed(one.difference_high or 0)}" if sure else ""
-    style = "green" if (one.difference_high or 0) < 0 else "red" if (one.difference_low or 0) > 0 else ""
-    return Text(signed(one.difference), style), interval
+    return Text(signed(one.difference), _CERTAIN[certain(one)]), interval
 
 
 def _wanted(verdict: str) -> bool:

@@ -175,6 +175,10 @@ def test_scores_both_models_on_every_set(world: World, tmp_path: Path) -> None:
     assert document["sets"][0]["differences"]["finetuned"]["gain"] == pytest.approx(
         result.metrics["cer/near/base"] - result.metrics["cer/near/finetuned"]
     )
+    assert [one.message for one in recorder.of(Note) if one.warning] == [
+        f"the test set {name} has {number} utterances: nothing can be proved with it; 20 are the least"
+        for name, number in (("near", 8), ("old", 4))
+    ]
     scored = {(event.set, event.model): event for event in recorder.of(Scored)}
     assert scored["old", "finetuned"].retention
     assert scored["near", "base"].cer == result.metrics["cer/near/base"]

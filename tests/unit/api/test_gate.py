@@ -17,7 +17,7 @@ from asrtune_api.gate import (
     read_verdict,
     verdict_entries,
 )
-from asrtune_api.scores import ErrorMetric, Score, best, percent, read_scores, score_entries
+from asrtune_api.scores import ErrorMetric, Score, best, certain, percent, read_scores, score_entries
 
 PERCENTS = st.integers(0, 20_000).map(lambda cents: cents / 100)
 POINTS = st.integers(-20_000, 20_000).map(lambda cents: cents / 100)
@@ -92,6 +92,42 @@ def test_one_criterion(criterion: dict[str, Any], reason: GateReason, words: str
     verdict = judge(gate(criterion), SCORES)
     assert (verdict.reason, verdict.passed) == (reason, reason is GateReason.PASSED)
     assert words in verdict.message
+
+
+@pytest.mark.parametrize(
+    "criterion", [{"maxPercent": "9", "confident": True}, {"maxIncreasePercent": "-1", "confident": True}]
+)
+@pytest.mark.parametrize(("utterances", "passed"), [(1, False), (19, False), (20, True)])
+def test_few_utterances_prove_nothing(criterion: dict[str, Any], utterances: int, passed: bool) -> None:
+    paired = {"difference": -3.8, "difference_low": -3.8, "difference_high": -3.8}
+    row = score("calls", "tuned", 8.2, utterances=utterances, **paired)
+    verdict = judge(gate(criterion), [row])
+    assert verdict.passed is passed
+    assert certain(row) == (-1 if passed else 0)
+    assert judge(gate({**criterion, "confident": False}), [row]).passed
+    if utterances == 1:
+        assert verdict.reason is GateReason.TOO_FEW_UTTERANCES
+        assert verdict.message == (
+            'tuned on "calls": 1 utterance is too few to judge with confidence; 20 are the least.'
+        )
+
+
+def test_what_is_above_the_limit_is_told_first() -> None:
+    row = score("calls", "tuned", 12.0, utterances=1)
+    verdict = judge(gate({"maxPercent": "9", "confident": True}), [row])
+    assert verdict.reason is GateReason.ABOVE_MAXIMUM
+
+
+def test_an_empty_test_set_passes_no_gate() -> None:
+    verdict = judge(gate({"maxPercent": "9"}), [score("calls", "tuned", 0.0, utterances=0)])
+    assert (verdict.passed, verdict.reason) == (False, GateReason.TOO_FEW_UTTERANCES)
+    assert verdict.message == 'tuned on "calls": no utterance was scored.'
+
+
+@pytest.mark.parametrize(("low", "high", "side"), [(-2.0, -1.0, -1), (-1.0, 1.0, 0), (1.0, 2.0, 1)])
+def test_what_the_interval_of_a_difference_makes_certain(low: float, high: float, side: int) -> None:
+    assert certain(score("s", "m", 9.0, difference=0.0, difference_low=low, difference_high=high)) == side
+    assert certain(score("s", "m", 9.0)) == 0
 
 
 def test_all_criteria_must_hold_and_each_failure_is_told() -> None:

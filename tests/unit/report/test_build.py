@@ -120,8 +120,8 @@ def test_nothing_scored(results: Results) -> None:
 
 
 def test_perfect_score() -> None:
-    texts = ["one", "two"]
-    results = Results("CER", [set_of("near", {BASE: ["on", "to"], FINETUNED: texts}, texts)], 100)
+    texts = ["one", "two"] * 10
+    results = Results("CER", [set_of("near", {BASE: ["on", "to"] * 10, FINETUNED: texts}, texts)], 100)
     page = page_of(results=results, examples=[SetExamples("near", FINETUNED, [])])
     assert "no error is left" in page.text
     assert "No utterance of this set has an error." in page.text

@@ -47,6 +47,14 @@ def test_a_difference_that_the_set_cannot_prove() -> None:
     assert "but 20 utterances cannot prove a difference: it may be up to" in found.headline
 
 
+def test_few_utterances_prove_nothing() -> None:
+    found = judge(set_of("calls", {"base": BAD[:1], "tuned": GOOD[:1]}, REFERENCES[:1], baseline="base"))
+    assert found.tone is Tone.UNCLEAR
+    assert found.headline.endswith(
+        "but 1 utterance cannot prove a difference: 20 utterances are the least that can prove one."
+    )
+
+
 def test_no_model_beats_the_baseline() -> None:
     texts = {"base": GOOD, "one": BAD, "two": BAD}
     found = judge(set_of("calls", texts, REFERENCES, baseline="base"))

@@ -27,9 +27,11 @@ def test_better() -> None:
 
 
 def test_nearly_perfect_is_not_called_perfect() -> None:
-    references = ["a" * 1000]
+    references = ["a" * 1000] * 20
     results = Results(
-        "CER", [set_of("line", {BASE: ["b" * 1000], FINETUNED: ["a" * 999 + "b"]}, references)], 200
+        "CER",
+        [set_of("line", {BASE: ["b" * 1000] * 20, FINETUNED: ["a" * 999 + "b"] * 20}, references)],
+        200,
     )
     assert "99\N{NARROW NO-BREAK SPACE}% fewer" in verdict(results).headline
 
@@ -45,6 +47,17 @@ def test_unclear() -> None:
     assert tone is Tone.UNCLEAR
     assert "no difference that 20 utterances can prove" in headline
     assert "may be up to" in headline
+
+
+@pytest.mark.parametrize(("utterances", "said"), [(1, "1 utterance"), (19, "19 utterances")])
+def test_few_utterances_prove_nothing(utterances: int, said: str) -> None:
+    texts = {BASE: WORSE[:utterances], FINETUNED: WRONG[:utterances]}
+    found = verdict(Results("CER", [set_of("line", texts, REFERENCES[:utterances])], 200))
+    assert found.tone is Tone.UNCLEAR
+    assert found.headline.replace("\N{NARROW NO-BREAK SPACE}", " ") == (
+        f"On line, fine-tuning made no difference that {said} can prove: the character error rate was 50.0 % and is"
+        " 10.0 %; 20 utterances are the least that can prove one."
+    )
 
 
 def test_no_change_at_all() -> None:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from asrtune_trainer.scoring import Difference, Interval
-from asrtune_trainer.scoring.results import ModelResult, Results, SetResult
+from asrtune_api.scores import LEAST_UTTERANCES, enough
+from asrtune_trainer.scoring import Interval
+from asrtune_trainer.scoring.results import FINETUNED, ModelResult, Results, SetResult
 
 NBSP = "\N{NO-BREAK SPACE}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -69,7 +70,7 @@ def verdict(results: Results) -> Verdict:
     if decides is None:
         return Verdict(Tone.UNCLEAR, NOTHING, ())
     rest = [one for one in results.sets if one.utterances and one is not decides]
-    return Verdict(tone(decides.difference), _headline(decides, unit), [_beside(one) for one in rest])
+    return Verdict(tone(decides), _headline(decides, unit), [_beside(one) for one in rest])
 
 
 def unit_of(results: Results) -> str:
@@ -77,9 +78,10 @@ def unit_of(results: Results) -> str:
     return "character" if results.metric == "CER" else "word"
 
 
-def tone(difference: Difference | None) -> Tone:
-    """Better or worse only where the 95 % interval of the difference leaves no doubt."""
-    if difference is None:
+def tone(one: SetResult, model: str = FINETUNED) -> Tone:
+    """Better or worse only where the 95 % interval of the model's difference leaves no doubt."""
+    difference = one.differences.get(model)
+    if difference is None or not enough(one.utterances):
         return Tone.UNCLEAR
     if difference.interval.low > 0:
         return Tone.BETTER
@@ -90,7 +92,7 @@ def _headline(one: SetResult, unit: str) -> str:
     if one.base is None or one.finetuned is None:
         return _single(one, unit)
     before, after = percent(one.base.rate), percent(one.finetuned.rate)
-    match tone(one.difference):
+    match tone(one):
         case Tone.BETTER:
             return (
                 f"On {one.name}, fine-tuning cut the {unit} error rate from {before} to {after}"
@@ -104,7 +106,7 @@ def _headline(one: SetResult, unit: str) -> str:
         case _:
             return (
                 f"On {one.name}, fine-tuning made no difference that {count(one.utterances, 'utterance')} can prove:"
-                f" the {unit} error rate was {before} and is {after}; {possible(one.difference)}."
+                f" the {unit} error rate was {before} and is {after}; {possible(one)}."
             )
 
 
@@ -132,18 +134,20 @@ def _beside(one: SetResult) -> str:
         result = next(iter(one.models.values()))
         return f"On {where}: {percent(result.rate)}."
     change = f"{percent(one.base.rate)} before, {percent(one.finetuned.rate)} after"
-    match tone(one.difference):
+    match tone(one):
         case Tone.BETTER:
             return f"On {where} it got better, too: {change}."
         case Tone.WORSE:
             return f"On {where} it got worse: {change}."
         case _:
-            return f"On {where} no change is certain: {change}; {possible(one.difference)}."
+            return f"On {where} no change is certain: {change}; {possible(one)}."
 
 
-def possible(difference: Difference | None) -> str:
+def possible(one: SetResult, model: str = FINETUNED) -> str:
     """What the interval of the change leaves open."""
-    assert difference is not None  # else nobody would ask
+    if not enough(one.utterances):
+        return f"{LEAST_UTTERANCES} utterances are the least that can prove one"
+    difference = one.differences[model]
     better, worse = difference.interval.high, -difference.interval.low
     if better == worse == 0:
         return "every utterance has as many errors as before"

@@ -32,8 +32,8 @@ def compared_verdict(results: Results) -> Verdict:
 def _tone(one: SetResult, best: str) -> Tone:
     """Worse where every other model is certainly worse than the baseline."""
     if best != one.baseline:
-        return tone(one.differences.get(best))
-    tones = {tone(difference) for difference in one.differences.values()}
+        return tone(one, best)
+    tones = {tone(one, model) for model in one.differences}
     return Tone.WORSE if tones == {Tone.WORSE} else Tone.UNCLEAR
 
 
@@ -48,11 +48,11 @@ def _headline(one: SetResult, best: str, unit: str) -> str:
         return f"On {one.name}, no model beats {against}; {_next(one, best)}."
     baseline = one.models[one.baseline]
     against = f"{rate} against {percent(baseline.rate)} of the baseline {one.baseline}"
-    if tone(one.differences[best]) is Tone.BETTER:
+    if tone(one, best) is Tone.BETTER:
         return f"On {one.name}, {best} has the lowest {unit} error rate, {against}{fewer(baseline, one.models[best])}."
     return (
         f"On {one.name}, {best} has the lowest {unit} error rate, {against}, but {count(one.utterances, 'utterance')}"
-        f" cannot prove a difference: {possible(one.differences[best])}."
+        f" cannot prove a difference: {possible(one, best)}."
     )
 
 
@@ -73,7 +73,7 @@ def _beside(one: SetResult, best: str) -> Iterator[str]:
             Tone.WORSE: "certainly worse",
             Tone.UNCLEAR: "no certain difference",
         }
-        text += f": {certain[tone(one.differences[best])]}"
+        text += f": {certain[tone(one, best)]}"
     if one.best not in {best, one.baseline}:
         text += f"; {one.best} is lowest with {percent(one.models[one.best].rate)}"
     yield f"{text}."

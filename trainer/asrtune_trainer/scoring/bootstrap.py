@@ -4,6 +4,9 @@ After M. Bisani, H. Ney: Bootstrap estimates for confidence intervals in ASR per
 utterances are drawn with replacement, each draw's error rate is all edits over all reference units, and the
 2.5th and 97.5th percentile bound the interval. For two systems the same draw serves both, so that what is
 common to them (a hard utterance) cancels out.
+
+Intervals of few utterances are too short, that of one has no width: `asrtune_api.scores.LEAST_UTTERANCES` says how
+many there must be before anything is concluded from one.
 """
 
 from __future__ import annotations

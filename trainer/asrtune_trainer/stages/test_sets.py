@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from asrtune_api.scores import LEAST_UTTERANCES, enough
 from asrtune_trainer.data.cache import AudioCache
 from asrtune_trainer.data.utterance import Utterance, read_utterances
 from asrtune_trainer.scoring import CorpusScore
@@ -51,7 +52,17 @@ class Evaluated:
 
 
 def read_test_sets(context: StageContext) -> list[TestSet]:
-    """Prepare's test lists; the validation list, with a warning, where there is none."""
+    """Prepare's test lists; the validation list, with a warning, where there is none. Warns of those too small."""
+    found = _test_sets(context)
+    for one in found:
+        if not enough(number := len(one.utterances)):
+            has = f"has {number} utterance{'' if number == 1 else 's'}"
+            few = f"the test set {one.name} {has}: nothing can be proved with it; {LEAST_UTTERANCES} are the least"
+            context.telemetry.emit(Note(context.stage.name, few, warning=True))
+    return found
+
+
+def _test_sets(context: StageContext) -> list[TestSet]:
     retention = {source.name for source in context.run.data.test if source.retention}
     found = [
         _read(context, name, finished.path(role), retention=name in retention)

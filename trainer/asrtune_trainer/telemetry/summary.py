@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from asrtune_api.scores import Score
+from asrtune_api.scores import Score, certain
 from asrtune_trainer.telemetry.events import Scored
 from asrtune_trainer.telemetry.lines import printable
 
 BASE = "base"
+_STYLES = {-1: "green", 0: "", 1: "red"}
 WIDE = 400
 """Columns of what is no terminal: nothing is folded there."""
 
@@ -109,6 +110,5 @@ def _difference(score: Score) -> tuple[Text, str]:
     """Percentage points with their interval; green or red where the interval leaves no doubt."""
     if score.difference is None or score.difference_low is None or score.difference_high is None:
         return Text(""), ""
-    style = "green" if score.difference_high < 0 else "red" if score.difference_low > 0 else ""
     ends = f"{score.difference_low:+.2f} to {score.difference_high:+.2f}"
-    return Text(f"{score.difference:+.2f}", style=style), ends
+    return Text(f"{score.difference:+.2f}", style=_STYLES[certain(score)]), ends
