@@ -16,7 +16,7 @@ from asrtune_api.errors import DataInvalidError, InterruptedRunError, SpecInvali
 from asrtune_api.finetune import CheckpointPolicy, DataSource, ModelRef, TestSource, TrainSource
 from asrtune_api.runspec import Gang, RunData, RunSpec, RunStorage
 from asrtune_api.runspec import Telemetry as TelemetrySpec
-from asrtune_api.stages import EvaluateParams, PrepareParams, StageSpec, StageType, TrainParams
+from asrtune_api.stages import ErrorUnit, EvaluateParams, PrepareParams, StageSpec, StageType, TrainParams
 from asrtune_trainer.data.audio import load_audio
 from asrtune_trainer.data.utterance import Utterance, write_utterances
 from asrtune_trainer.models.load import load_model
@@ -235,6 +235,15 @@ def test_without_training_it_scores_the_base_alone(world: World, tmp_path: Path)
     upstream = [prepared(tmp_path / "prepare", test_near=world.utterances[:3])]
     result = EvaluateStage().run(context(world, tmp_path / "evaluate", upstream, Recorder(), baseline=False))
     assert set(result.metrics) == {"cer/near/base", "cer/near/base/low", "cer/near/base/high"}
+
+
+def test_words_are_told_as_words(world: World, tmp_path: Path) -> None:
+    recorder = Recorder()
+    upstream = [prepared(tmp_path / "prepare", test_near=world.utterances[:3])]
+    params = {"baseline": False, "unit": ErrorUnit.WORD}
+    result = EvaluateStage().run(context(world, tmp_path / "evaluate", upstream, recorder, **params))
+    assert set(result.metrics) == {"wer/near/base", "wer/near/base/low", "wer/near/base/high"}
+    assert [one.metric for one in recorder.of(Scored)] == ["WER"]
 
 
 def test_the_seed_of_the_intervals_is_an_input(world: World, tmp_path: Path) -> None:

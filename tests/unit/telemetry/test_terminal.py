@@ -4,13 +4,14 @@ import io
 import math
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from asrtune_api.scores import Score
+from asrtune_api.scores import ErrorMetric, Score
 from asrtune_trainer.telemetry.events import (
     Checkpointed,
     Event,
@@ -33,11 +34,21 @@ from tools.events import anything, train_step
 
 STATE = ProgressState.begin("demo", [Planned("train", 70, trains=True)], 0.0)
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+SCORED = Scored("evaluate", "telephone", "base", 80.0, 75.0, 85.0, 300)
+
+
+def score(set_: str, model: str, cer: str, low: str, high: str, **more: object) -> Score:
+    rates = {"set": set_, "model": model, "cer": cer, "low": low, "high": high, "utterances": 300}
+    return Score.model_validate({**rates, "baseline": model == "base", **more})
+
+
+BETTER = {"difference": "-40", "differenceLow": "-44", "differenceHigh": "-36"}
+UNSURE = {"difference": "0.5", "differenceLow": "-0.1", "differenceHigh": "1.1"}
 SCORES = [
-    Scored("evaluate", "telephone", "base", 80.0, 75.0, 85.0, 300),
-    Scored("evaluate", "telephone", "finetuned", 40.0, 36.0, 44.0, 300),
-    Scored("evaluate", "宽带", "base", 2.0, 1.5, 2.5, 300, retention=True),
-    Scored("evaluate", "宽带", "finetuned", 2.5, 2.0, 3.0, 300, retention=True),
+    score("telephone", "base", "80", "75", "85"),
+    score("telephone", "finetuned", "40", "36", "44", **BETTER),
+    score("宽带", "base", "2", "1.5", "2.5", retention=True),
+    score("宽带", "finetuned", "2.5", "2", "3", retention=True, **UNSURE),
 ]
 
 
@@ -81,7 +92,8 @@ def test_plain_lines_of_a_run() -> None:
         Checkpointed("train", 50, 0.01, 1.3),
         Note("train", "the learning rate is high", warning=True),
         StageFinished("train", "Train", 75.0, {"loss": 1.25}),
-        SCORES[0],
+        SCORED,
+        replace(SCORED, metric=ErrorMetric.WER),
     )
     assert out.splitlines() == [
         "[1/2] prepare: unchanged, skipped",
@@ -98,6 +110,7 @@ def test_plain_lines_of_a_run() -> None:
         "train: warning: the learning rate is high",
         "train: done in 1 min 15 s (loss 1.25)",
         "evaluate: telephone, base: CER 80.00 % (75.00 to 85.00), 300 utterances",
+        "evaluate: telephone, base: WER 80.00 % (75.00 to 85.00), 300 utterances",
     ]
 
 
@@ -218,11 +231,12 @@ def test_summary_in_a_pipe_is_plain_and_unfolded(encoding: str) -> None:
         "80.00 %",
         "40.00 %",
         "36.00 to 44.00",
-        "-50.0 %",
+        "-40.00",
     ]
     old = next(line for line in lines if "(old domain)" in line)
     assert printable("宽带", encoding) in old
-    assert "+25.0 %" in old
+    assert "+0.50" in old
+    assert "base CER" in lines[1]
     assert lines[-1] == "report: out/report/index.html"
     assert len(lines) == 7
     assert text(stream, encoding).replace("宽带", "").isascii()
@@ -232,14 +246,22 @@ def test_summary_in_a_terminal_fits_its_width() -> None:
     shown, stream = console(terminal=True, width=44)
     print_summary(shown, SCORES)
     assert max(len(line) for line in ESCAPE.sub("", text(stream)).splitlines()) <= 44
-    assert "\x1b[32m" in text(stream)
+    assert text(stream).count("\x1b[32m") == 1, "what is certain"
+    assert "\x1b[31m" not in text(stream)
+
+
+def test_summary_names_what_was_counted() -> None:
+    shown, stream = console()
+    print_summary(shown, [one.model_copy(update={"metric": ErrorMetric.WER}) for one in SCORES])
+    assert "fine-tuned WER" in text(stream)
+    assert "CER" not in text(stream)
 
 
 def test_summary_of_a_base_alone_has_no_change() -> None:
     shown, stream = console()
     print_summary(shown, [SCORES[0]])
     assert "80.00 %" in text(stream)
-    assert "telephone |  80.00 % |                |               |        |" in text(stream)
+    assert "telephone |  80.00 % |                |               |                |" in text(stream)
 
 
 def test_models_of_an_evaluation_stand_one_below_the_other() -> None:

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from rich.console import Console
 
 from asrtune_api.runspec import RunSpec
-from asrtune_api.scores import Score
 from asrtune_trainer.stages.manifest import StageManifest
 from asrtune_trainer.stages.outcome import gate_verdict, scores_of
-from asrtune_trainer.telemetry.events import Scored
 from asrtune_trainer.telemetry.summary import print_comparison, print_summary
 
 _WORDS = {True: "passed", False: "not passed", None: "not judged"}
@@ -22,7 +20,7 @@ def print_outcome(
     """Say what came of a run."""
     scores = scores_of(manifests.values())
     if run.comparison is None:
-        print_summary(console, [_scored(one) for one in scores], report=report)
+        print_summary(console, scores, report=report)
     else:
         print_comparison(console, scores, report=report)
     verdict = gate_verdict(run, scores)
@@ -33,7 +31,3 @@ def print_outcome(
             highlight=False,
             markup=False,
         )
-
-
-def _scored(one: Score) -> Scored:
-    return Scored("", one.set, one.model, one.cer, one.low, one.high, one.utterances, one.retention)

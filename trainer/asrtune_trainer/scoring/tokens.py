@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from asrtune_api.scores import ErrorMetric
 from asrtune_api.stages import ErrorUnit, EvaluateParams
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
@@ -52,9 +53,9 @@ class Scoring:
         return cls(params.unit, params.ignore_case, params.ignore_punctuation)
 
     @property
-    def metric(self) -> str:
-        """Name of the error rate: CER or WER."""
-        return "CER" if self.unit is ErrorUnit.CHARACTER else "WER"
+    def metric(self) -> ErrorMetric:
+        """What the error rate counts."""
+        return ErrorMetric.CER if self.unit is ErrorUnit.CHARACTER else ErrorMetric.WER
 
     def clean(self, text: str) -> str:
         """Normalise without cutting: tags out, NFKC, case and punctuation as asked, single spaces."""

@@ -190,6 +190,7 @@ def _tell(context: StageContext, result: SetResult) -> None:
             model.interval.high,
             result.utterances,
             result.retention,
+            Scoring.of(context.params(EvaluateParams)).metric,
         )
         context.telemetry.emit(event)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
+from asrtune_api.scores import ErrorMetric
+
 
 @dataclass(frozen=True, slots=True)
 class StageStarted:
@@ -160,11 +162,12 @@ class Scored:
     model: str
     """base or finetuned."""
     cer: float
-    """Percent."""
+    """Percent, by the metric."""
     low: float
     high: float
     utterances: int
     retention: bool = False
+    metric: ErrorMetric = ErrorMetric.CER
 
 
 @dataclass(frozen=True, slots=True)

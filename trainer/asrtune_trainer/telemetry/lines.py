@@ -112,9 +112,9 @@ def checkpointed(event: Checkpointed) -> str:
 
 
 def scored(event: Scored) -> str:
-    """A test set's CER."""
+    """A test set's error rate."""
     interval = f"({event.low:.2f} to {event.high:.2f})"
-    return f"{event.set}, {event.model}: CER {event.cer:.2f} % {interval}, {event.utterances} utterances"
+    return f"{event.set}, {event.model}: {event.metric} {event.cer:.2f} % {interval}, {event.utterances} utterances"
 
 
 def memory(event: TrainStep) -> str:

@@ -65,10 +65,10 @@ CHECKPOINT: tuple[tuple[str, str, Callable[[Checkpointed], float | None]], ...] 
     ("duration_seconds", "Time until the newest checkpoint was complete.", lambda one: one.write_seconds),
 )
 SCORE: tuple[tuple[str, str, Callable[[Scored], float | None]], ...] = (
-    ("cer_ratio", "Character error rate of a model on a test set.", lambda one: _ratio(one.cer)),
-    ("cer_low_ratio", "Lower end of the CER's confidence interval.", lambda one: _ratio(one.low)),
-    ("cer_high_ratio", "Upper end of the CER's confidence interval.", lambda one: _ratio(one.high)),
-    ("scored_utterances", "Utterances the CER is of.", lambda one: one.utterances),
+    ("cer_ratio", "CER of a model on a test set; WER with unit: Word.", lambda one: _ratio(one.cer)),
+    ("cer_low_ratio", "Lower end of its confidence interval.", lambda one: _ratio(one.low)),
+    ("cer_high_ratio", "Upper end of its confidence interval.", lambda one: _ratio(one.high)),
+    ("scored_utterances", "Utterances it is of.", lambda one: one.utterances),
 )
 
 

@@ -35,7 +35,7 @@ class TensorBoard:
             case Validated():
                 self._draw(event.stage, event.step, _validated(event))
             case Scored():
-                self._draw(event.stage, 0, {f"cer/{event.set}/{event.model}": event.cer})
+                self._draw(event.stage, 0, {f"{event.metric.lower()}/{event.set}/{event.model}": event.cer})
             case StageFinished():
                 if writer := self._writers.pop(event.stage, None):
                     writer.close()
