@@ -128,7 +128,7 @@ def test_a_directory_a_published_model_and_a_checkpoint(project: Project) -> Non
     )
     log = project.root / "termination.json"
     done = evaluation.run("--termination-log", str(log))
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 1, done.stdout + done.stderr
 
     utterances = list(read_utterances(evaluation.output / "stages/prepare/test/tones-test.jsonl"))
     references = [one.target for one in utterances]
@@ -175,6 +175,15 @@ def test_a_directory_a_published_model_and_a_checkpoint(project: Project) -> Non
 
     again = evaluation.run()
     assert "Nothing to do" in again.stdout
+    assert again.returncode == 1, "the gate is judged each time"
+    evaluation.spec["qualityGate"] = {"criteria": [{"maxPercent": "1000"}]}
+    evaluation.write()
+    relaxed = evaluation.run()
+    assert (relaxed.returncode, "quality gate passed" in relaxed.stdout) == (0, True)
+    evaluation.spec["qualityGate"] = {"criteria": [{"maxPercent": "0"}]}
+    evaluation.write()
+    prepared = evaluation.run("--stop-after", "prepare")
+    assert (prepared.returncode, "quality gate not judged" in prepared.stdout) == (0, True)
 
 
 def test_an_interrupted_evaluation_goes_on_with_the_next_model(project: Project) -> None:
@@ -286,18 +295,20 @@ def test_a_finetune_by_name_is_refused_with_the_remedy(project: Project) -> None
     assert "Give the run's output as finetune.uri" in done.stderr + done.stdout
 
 
-def test_a_model_that_does_not_pass_its_gate_is_not_published(project: Project) -> None:
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_model_that_does_not_pass_its_gate_is_not_published(project: Project, *, earlier: bool) -> None:
     project.spec["qualityGate"] = {"criteria": [{"maxPercent": "0"}]}
-    project.spec["output"] = {"uri": "gated"}
-    shutil.copytree(project.root / "out", project.root / "gated")
-    shutil.rmtree(project.root / "gated/model")
+    project.spec["output"] = {"uri": f"gated-{earlier}"}
+    shutil.copytree(project.root / "out", project.output)
+    if not earlier:
+        shutil.rmtree(project.output / "model")
     project.write()
     chain, recorder = walk(project)
-    assert not (project.output / "model").exists()
+    assert (project.output / "model").exists() is earlier, "what was published before stays"
     assert "above the limit of 0 %" in chain.manifests["publish"].details["held"]
-    assert any(
-        "not published" in one.message for one in recorder.events if isinstance(one, Note) and one.warning
-    )
+    warnings = [one.message for one in recorder.events if isinstance(one, Note) and one.warning]
+    assert any("not published" in one for one in warnings)
+    assert any("model still holds what an earlier run published" in one for one in warnings) is earlier
     assert told(chain)["gate/passed"] == "False"
 
     project.spec["qualityGate"] = {"criteria": [{"maxPercent": "1000"}]}

@@ -11,15 +11,15 @@ import typer
 from asrtune_trainer.cli.execute import ExecuteOptions, execute_part
 from asrtune_trainer.cli.explain import explain_run
 from asrtune_trainer.cli.failing import guarded
-from asrtune_trainer.cli.run import RunOptions, default_workdir, run_chain
+from asrtune_trainer.cli.run import GATE_NOT_PASSED, RunOptions, default_workdir, run_chain
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Fine-tune FunASR speech models: one file, one command.",
-    epilog="Exit codes: 0 done, 65 data wrong, 69 storage unreachable, 70 our fault, 71 out of memory, "
-    "75 saved and interrupted, 76 diverged, 78 spec wrong.",
+    epilog="Exit codes: 0 done, 1 done but the quality gate is not passed (run), 2 wrong options, 65 data wrong, "
+    "69 storage unreachable, 70 our fault, 71 out of memory, 75 saved and interrupted, 76 diverged, 78 spec wrong.",
 )
 
 Manifest = Annotated[Path, typer.Argument(metavar="FINETUNE.YAML", help="An ASRFinetune manifest.")]
@@ -106,7 +106,9 @@ def run(
     """Run the chain of a manifest: what is finished and unchanged is skipped, what was interrupted goes on."""
     options = RunOptions(manifest, tuple(sets or ()), start_at, stop_after, workdir, port, push_gateway)
     with guarded(termination_log) as termination:
-        run_chain(options, termination, context.obj)
+        passed = run_chain(options, termination, context.obj)
+    if not passed:
+        raise typer.Exit(GATE_NOT_PASSED)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 
+from asrtune_api.gate import Verdict
 from asrtune_api.runspec import RunSpec
 from asrtune_trainer.stages.manifest import StageManifest
 from asrtune_trainer.stages.outcome import gate_verdict, scores_of
@@ -16,8 +17,8 @@ _WORDS = {True: "passed", False: "not passed", None: "not judged"}
 
 def print_outcome(
     console: Console, run: RunSpec, manifests: Mapping[str, StageManifest], *, report: str | None
-) -> None:
-    """Say what came of a run."""
+) -> Verdict | None:
+    """Say what came of a run, and return what its quality gate says."""
     scores = scores_of(manifests.values())
     if run.comparison is None:
         print_summary(console, scores, report=report)
@@ -31,3 +32,4 @@ def print_outcome(
             highlight=False,
             markup=False,
         )
+    return verdict

@@ -20,6 +20,9 @@ from asrtune_trainer.cli.walking import Walk, lead, part_of
 from asrtune_trainer.stages.chain import Chain
 from asrtune_trainer.stages.stop import StopSignal
 
+GATE_NOT_PASSED = 1
+"""The exit code of a run that is done, and whose model did not pass: as `kubectl asrtune wait` ends."""
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -47,8 +50,11 @@ def resolve_manifest(manifest: Path, sets: tuple[str, ...]) -> RunSpec:
     return resolve(found, None, base=base)
 
 
-def run_chain(options: RunOptions, termination: Termination, stop: StopSignal) -> None:
+def run_chain(options: RunOptions, termination: Termination, stop: StopSignal) -> bool:
     """Run the chain and print what came of it.
+
+    Returns:
+        whether the quality gate lets the model pass: also where there is none, or nothing was scored yet.
 
     Raises:
         AsrtuneError: as the spec and the stages say.
@@ -57,7 +63,7 @@ def run_chain(options: RunOptions, termination: Termination, stop: StopSignal) -
     run = _watched(part_of(run, options.start_at, options.stop_after), options)
     workdir = (options.workdir or default_workdir()).absolute()
     console = Console()
-    summarise(console, lead(Walk(whole=run, run=run, workdir=workdir), termination, stop, console))
+    return summarise(console, lead(Walk(whole=run, run=run, workdir=workdir), termination, stop, console))
 
 
 def _watched(run: RunSpec, options: RunOptions) -> RunSpec:
@@ -87,13 +93,14 @@ def default_workdir() -> Path:
         ) from error
 
 
-def summarise(console: Console, chain: Chain) -> None:
-    """What was left alone, the table of CERs, and where the report and the model are."""
+def summarise(console: Console, chain: Chain) -> bool:
+    """Say what was left alone, the error rates, and where report and model are; False: the gate is not passed."""
     if not chain.repeated:
         console.print("Nothing to do: every stage is finished and its inputs are unchanged.")
-    print_outcome(console, chain.run, chain.manifests, report=_place(chain, "report"))
+    verdict = print_outcome(console, chain.run, chain.manifests, report=_place(chain, "report"))
     if (model := _place(chain, "model")) is not None:
         console.print(f"model: {model}", soft_wrap=True, highlight=False)
+    return verdict is None or verdict.passed is not False
 
 
 def _place(chain: Chain, what: str) -> str | None:
