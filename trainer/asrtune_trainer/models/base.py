@@ -28,6 +28,18 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Unknown:
+    """What a model has no tokens for in a text."""
+
+    tokens: int
+    """Tokens of the text."""
+    unknown: int
+    """Those that stand for something unknown."""
+    pieces: Sequence[str]
+    """The characters in question, or the word where none of its characters alone is."""
+
+
+@dataclass(frozen=True, slots=True)
 class ForwardResult:
     """Loss of one batch and what to report of it; tensors on the model's device, nothing synchronised."""
 
@@ -58,6 +70,10 @@ class SpeechModel(Protocol):
 
     def sample(self, waveform: npt.NDArray[np.float32], utterance: Utterance) -> Sample:
         """Features and tokens of one utterance; waveform is mono [samples] in [-1, 1]. Safe in worker processes."""
+        ...
+
+    def unknown(self, text: str) -> Unknown | None:
+        """What of a transcript has no token; None where the tokenizer does not say."""
         ...
 
     def collate(self, samples: Sequence[Sample]) -> Batch:

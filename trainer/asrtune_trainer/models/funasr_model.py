@@ -14,7 +14,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from asrtune_trainer.data.utterance import Utterance
-from asrtune_trainer.models.base import Batch, ForwardResult, Sample
+from asrtune_trainer.models.base import Batch, ForwardResult, Sample, Unknown
 from asrtune_trainer.models.build import Built
 from asrtune_trainer.models.directory import ModelDirectory
 from asrtune_trainer.models.export import write_directory
@@ -67,6 +67,18 @@ class FunasrModel(ABC):
             speech = speech + torch.from_numpy(noise.astype(np.float32)) * (self._dither / _INT16)
         features, _ = self._fbank(speech, data_type="sound", frontend=self._frontend, is_final=True)
         return Sample(features[0], torch.tensor(self._tokens(utterance), dtype=torch.int64))
+
+    def unknown(self, text: str) -> Unknown | None:
+        """What of a transcript has no token; None where the tokenizer does not say."""
+        encode, token = self._tokenizer.encode, _unknown_token(self._tokenizer)
+        if token is None:
+            return None
+        ids = encode(text)
+        number, pieces = ids.count(token), []
+        for word in text.split() if number else ():
+            if token in encode(word):
+                pieces += [one for one in word if token in encode(one)] or [word]
+        return Unknown(len(ids), number, pieces)
 
     def collate(self, samples: Sequence[Sample]) -> Batch:
         """Pads samples into one batch exactly as FunASR's own data set does; never drops one.
@@ -149,6 +161,13 @@ class FunasrModel(ABC):
         tokens = self._tokenizer.ids2tokens(self._ordinary(ids))
         text: str = self._spell_out(tokens)[0]
         return text
+
+
+def _unknown_token(tokenizer: Any) -> int | None:
+    """Id of the token for what is not in the vocabulary, of FunASR's tokenizers for characters and SentencePiece."""
+    pieces = getattr(tokenizer, "sp", None)
+    found = pieces.unk_id() if pieces is not None else getattr(tokenizer, "unk_id", None)
+    return found if isinstance(found, int) and found >= 0 else None
 
 
 def _own_input(_encoder: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

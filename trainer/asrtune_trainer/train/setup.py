@@ -30,6 +30,7 @@ from asrtune_trainer.train.progress import Progress
 from asrtune_trainer.train.reporter import Reporter
 from asrtune_trainer.train.schedule import LearningRate
 from asrtune_trainer.train.validate import Validator
+from asrtune_trainer.train.vocabulary import check_vocabulary
 
 MEBIBYTE = 2**20
 HISTORY = "history.jsonl"
@@ -55,6 +56,7 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
     utterances, rejected = _fitting(list(read_utterances(job.train)), job)
     validation = list(read_utterances(job.validation))
     arithmetic = Arithmetic(params.precision, gang.device)
+    check_vocabulary(model, utterances, job.stage, telemetry)
     batching = _batching(utterances, job, gang.world)
     feed = _feed(model, utterances, params, gang)
     first = next(feed.batches([batching.epoch(0)[0][gang.rank]])).batch if gang.world > 1 else None
