@@ -42,6 +42,7 @@ class PublishStage:
             if name == "model" and held is not None:
                 text = f"the model is not published, since it does not pass the quality gate: {held}"
                 context.telemetry.emit(Note(context.stage.name, text, warning=True))
+                _warn_of_earlier(context)
                 continue
             source = next((one for one in context.upstream.values() if role in one.outputs), None)
             if source is None:
@@ -52,6 +53,14 @@ class PublishStage:
             placed[name] = uri
         details = {"published": placed} if held is None else {"published": placed, "held": held}
         return StageResult(outputs={}, details=details)
+
+
+def _warn_of_earlier(context: StageContext) -> None:
+    """What passed once is not taken away: somebody may be using it."""
+    uri = join_uri(context.run.output, "model")
+    if context.stores.of(uri).stat(join_uri(uri, *MODEL_MARKER)) is not None:
+        text = f"{uri} still holds what an earlier run published"
+        context.telemetry.emit(Note(context.stage.name, text, warning=True))
 
 
 def _held(context: StageContext) -> str | None:
