@@ -171,8 +171,7 @@ def uri_rule(*, optional: bool = False) -> Rule:
         return model.uri is None or "://" not in model.uri or bool(_PLACE.fullmatch(model.uri))
 
     return Rule(
-        "uri must be a path, file:///path or s3://bucket/key (http and https may stand only inside a data list, for "
-        "single utterances)",
+        "uri must be a path, file:///path or s3://bucket/key; download from http and https first",
         ("!has(self.uri) || " if optional else "")
         + f"!self.uri.contains('://') || self.uri.matches('^{_PLACE.pattern}$')",
         holds,
