@@ -13,7 +13,7 @@ from asrtune_api.finetune import ASRFinetune, Recipe
 from asrtune_api.layers import nested_model
 from asrtune_api.preset import load_preset
 from asrtune_api.problems import Loc, field_name, keys_of
-from asrtune_api.stages import PARAMS, StageType
+from asrtune_api.stages import PARAMS, StageSpec, StageType
 from asrtune_api.suggest import did_you_mean
 from asrtune_api.yaml_lines import read_value
 
@@ -22,8 +22,9 @@ def apply_set(document: dict[str, Any], text: str, kind: type[ApiModel] = ASRFin
     """Set one field of a manifest in place.
 
     The path starts at the spec (`output.uri`, with or without `spec.`) or, for short, at a stage
-    (`train.learningRate`); items of lists are named (`data.train.NAME.uri` or `data.train[NAME].uri`). The value is
-    YAML, except that text, names and decimal numbers stay as they are. An empty value unsets the field.
+    (`train.learningRate`, or `stages.train.learningRate` as `explain` prints it); items of lists are named
+    (`data.train.NAME.uri` or `data.train[NAME].uri`). The value is YAML, except that text, names and decimal numbers
+    stay as they are. An empty value unsets the field.
 
     Args:
         document: the manifest.
@@ -52,8 +53,10 @@ class _Setter:
             )
 
     def apply(self, document: dict[str, Any]) -> Loc:
-        head = self._path[0]
         spec = self._mapping(document, "spec")
+        if self._is_explained(spec):
+            del self._path[0]
+        head = self._path[0]
         if head in {"spec", "metadata"}:
             return self._descend(document, self._kind, self._path, ())
         if head in keys_of(self._spec):
@@ -66,6 +69,12 @@ class _Setter:
                 f"{did_you_mean(head, known)} The stages are {', '.join(stages) or 'not known'}.".strip(),
             )
         return self._in_stage(spec, head, stages[head])
+
+    def _is_explained(self, spec: dict[str, Any]) -> bool:
+        """Whether it is stages.NAME.PARAMETER, as `explain` prints it; a manifest has stages.NAME.KEY.PARAMETER."""
+        if self._path[0] != "stages" or not set(self._path[1:2]) & set(_stages_of(spec)):
+            return False
+        return not set(self._path[2:3]) & set(keys_of(StageSpec))
 
     def _in_stage(self, spec: dict[str, Any], stage: str, kind: StageType) -> Loc:
         key, params = PARAMS[kind]

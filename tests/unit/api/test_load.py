@@ -5,7 +5,8 @@ import pytest
 from asrtune_api.errors import ExitCode, SpecInvalidError
 from asrtune_api.finetune import ASRFinetune
 from asrtune_api.load import load_finetune, parse_finetune
-from asrtune_api.stages import PrepareParams, TrainParams
+from asrtune_api.problems import keys_of
+from asrtune_api.stages import PARAMS, PrepareParams, StageSpec, TrainParams
 
 HEAD = """\
 apiVersion: asrtune.dev/v1alpha1
@@ -200,9 +201,20 @@ def test_file_that_is_not_there(tmp_path: Path) -> None:
 )
 def test_set_of_a_stage(text: str, change: str, field: str, value: object) -> None:
     stage = "tune" if text is STAGES else "train"
-    params = train_of(parse_finetune(text, [f"{stage}.{change}"]))
-    assert getattr(params, field) == value
-    assert params.model_fields_set == {"epochs", field}
+    for path in (stage, f"stages.{stage}"):  # as explain prints it
+        params = train_of(parse_finetune(text, [f"{path}.{change}"]))
+        assert getattr(params, field) == value
+        assert params.model_fields_set == {"epochs", field}
+
+
+def test_set_of_a_stage_by_its_place_in_the_manifest() -> None:
+    assert train_of(parse_finetune(STAGES, ["stages.tune.train.epochs=7"])).epochs == 7
+
+
+def test_no_parameter_has_the_name_of_a_field_of_stages() -> None:
+    """Otherwise --set could not tell the two forms of a path apart."""
+    parameters = {key for _, model in PARAMS.values() for key in keys_of(model)}
+    assert parameters & set(keys_of(StageSpec)) == set()
 
 
 def test_set_of_a_nested_parameter_keeps_the_others() -> None:
@@ -262,6 +274,8 @@ def test_empty_value_unsets() -> None:
         ("train.epoch=3", 'unknown field "epoch". Did you mean "epochs"?'),
         ("train.learning_rate=3", 'unknown field "learning_rate". Did you mean "learningRate"?'),
         ("train=3", "names a stage, not one of its parameters"),
+        ("stages.train=3", "names a stage, not one of its parameters"),
+        ("stages.train.epoch=3", 'unknown field "epoch". Did you mean "epochs"?'),
         ("data.train.clean=3", "names an item of train, not one of its fields"),
         ("data.train.claen.uri=x", 'train has no item "claen". Did you mean "clean"?'),
         ("output.uri.x=3", '"uri" has no fields. Set output.uri itself.'),
