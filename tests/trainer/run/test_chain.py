@@ -92,6 +92,14 @@ def test_start_at_and_stop_after(tmp_path):
     assert "needs stage prepare" in early.stderr
     assert project.run("--stop-after", "prepare").returncode == 0
     assert set(seconds_and_stages(project)) == {"prepare"}
+    again = project.run("--stop-after", "prepare").stdout
+    assert "Nothing to do: prepare is finished and its inputs are unchanged." in again
+    assert "The rest of the chain: the same command without --stop-after." in again
+    project.spec["stopAfter"] = "prepare"
+    project.write()
+    assert "The rest of the chain: take stopAfter out of the manifest." in project.run().stdout
+    del project.spec["stopAfter"]
+    project.write()
     done = project.run("--start-at", "train", "--stop-after", "average")
     assert done.returncode == 0, done.stderr
     assert set(seconds_and_stages(project)) == {"prepare", "train", "average"}

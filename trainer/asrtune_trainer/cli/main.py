@@ -22,7 +22,7 @@ app = typer.Typer(
     "69 storage unreachable, 70 our fault, 71 out of memory, 75 saved and interrupted, 76 diverged, 78 spec wrong.",
 )
 
-Manifest = Annotated[Path, typer.Argument(metavar="FINETUNE.YAML", help="An ASRFinetune manifest.")]
+Manifest = Annotated[Path, typer.Argument(metavar="MANIFEST.YAML", help="An ASRFinetune or ASREvaluation.")]
 Sets = Annotated[
     list[str] | None,
     typer.Option(

@@ -16,7 +16,7 @@ from asrtune_api.resolve_evaluation import resolve_evaluation
 from asrtune_api.runspec import RunSpec
 from asrtune_trainer.cli.failing import Termination
 from asrtune_trainer.cli.outcome import print_outcome
-from asrtune_trainer.cli.walking import Walk, lead, part_of
+from asrtune_trainer.cli.walking import Walk, first_stage, last_stage, lead, part_of
 from asrtune_trainer.stages.chain import Chain
 from asrtune_trainer.stages.stop import StopSignal
 
@@ -63,7 +63,8 @@ def run_chain(options: RunOptions, termination: Termination, stop: StopSignal) -
     run = _watched(part_of(run, options.start_at, options.stop_after), options)
     workdir = (options.workdir or default_workdir()).absolute()
     console = Console()
-    return summarise(console, lead(Walk(whole=run, run=run, workdir=workdir), termination, stop, console))
+    chain = lead(Walk(whole=run, run=run, workdir=workdir), termination, stop, console)
+    return summarise(console, chain, by_option=options.stop_after is not None)
 
 
 def _watched(run: RunSpec, options: RunOptions) -> RunSpec:
@@ -93,14 +94,34 @@ def default_workdir() -> Path:
         ) from error
 
 
-def summarise(console: Console, chain: Chain) -> bool:
-    """Say what was left alone, the error rates, and where report and model are; False: the gate is not passed."""
+def summarise(console: Console, chain: Chain, *, by_option: bool) -> bool:
+    """Say what was left alone, the error rates, and where report and model are; False: the gate is not passed.
+
+    Args:
+        console: where to.
+        chain: as it was walked.
+        by_option: the command line, not the manifest, names the last stage.
+    """
     if not chain.repeated:
-        console.print("Nothing to do: every stage is finished and its inputs are unchanged.")
+        console.print(_nothing_to_do(chain.run, by_option), soft_wrap=True, highlight=False, markup=False)
     verdict = print_outcome(console, chain.run, chain.manifests, report=_place(chain, "report"))
     if (model := _place(chain, "model")) is not None:
         console.print(f"model: {model}", soft_wrap=True, highlight=False)
     return verdict is None or verdict.passed is not False
+
+
+def _nothing_to_do(run: RunSpec, by_option: bool) -> str:  # noqa: FBT001
+    names = [stage.name for stage in run.stages]
+    first, last = names.index(first_stage(run)), names.index(last_stage(run))
+    if last == len(names) - 1:
+        return "Nothing to do: every stage is finished and its inputs are unchanged."
+    done = (
+        f"{names[first]} is finished and its"
+        if first == last
+        else f"{names[first]} to {names[last]} are finished and their"
+    )
+    rest = "the same command without --stop-after" if by_option else "take stopAfter out of the manifest"
+    return f"Nothing to do: {done} inputs are unchanged. The rest of the chain: {rest}."
 
 
 def _place(chain: Chain, what: str) -> str | None:
