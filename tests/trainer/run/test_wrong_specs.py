@@ -102,7 +102,9 @@ def test_wrong_credentials(project, s3_server, bucket):
     project.spec["storage"] = {"endpoint": s3_server.endpoint, "region": "us-east-1"}
     project.write()
     wrong = {**keys(s3_server), "AWS_SECRET_ACCESS_KEY": "wrong"}
-    assert_told(project.run(environment=wrong), 69, f"s3://{bucket}", "denied access", "secret")
+    done = project.run(environment=wrong)
+    assert_told(done, 69, f"s3://{bucket}", "denied access", "secret")
+    assert (done.stdout + done.stderr).count("denied access") == 1, "the logs' trouble is the same"
 
 
 def test_an_unreachable_endpoint(project):

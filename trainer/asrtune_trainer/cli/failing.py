@@ -30,6 +30,8 @@ class Termination:
     checkpoint: SavedCheckpoint | None = None
     results: Callable[[], Mapping[str, Result]] = dict
     """Asked for at the end: whatever the end is, finished stages count."""
+    remark: str = ""
+    """What else there is to say, after the error: a sentence."""
     name: str = "termination message"
 
     def accept(self, event: Event) -> None:
@@ -64,6 +66,7 @@ class Termination:
         )
         self._write(message)
         _show(error, kept)
+        self._show_remark()
         return int(error.exit_code)
 
     def succeed(self) -> None:
@@ -71,6 +74,11 @@ class Termination:
         self._write(
             TerminationMessage.done(stage=self.stage, checkpoint=self.checkpoint, results=self.results())
         )
+        self._show_remark()
+
+    def _show_remark(self) -> None:
+        if self.remark:
+            Console(stderr=True, soft_wrap=True, highlight=False).print(self.remark, markup=False)
 
     def _write(self, message: TerminationMessage) -> None:
         if self.log is None:

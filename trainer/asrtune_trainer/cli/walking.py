@@ -102,18 +102,22 @@ def lead(walk: Walk, termination: Termination, stop: StopSignal, console: Consol
     with stop_on_signals(stop), workspace.locked(stop, patience=patience):
         chain = Chain(walk.run, workspace, walk.workdir / "cache", Silent(), stop, walk.node)
         termination.results = lambda: _results(walk, chain, ended=False)
+        entered = False
         try:
             with _telemetry(walk, workspace, console) as telemetry:
                 telemetry.add(termination)
                 chain.telemetry = telemetry
-                _walk(walk, chain)
+                _enter(walk, chain)
+                entered = True
+                chain.walk()
         except AsrtuneError as error:
             if error.exit_code in _FOR_GOOD:
                 workspace.fence.release()
             raise
         finally:
             termination.stage = chain.current
-            _keep_logs(workspace, walk.log_name, console)
+            if entered:  # else the output is another's, or out of reach, as the error says
+                _keep_logs(workspace, walk.log_name, termination)
         if walk.ends:
             workspace.write("ledger.json", ledger(walk.whole, chain.manifests))
             workspace.fence.release()
@@ -152,10 +156,9 @@ def _telemetry(walk: Walk, workspace: Workspace, console: Console) -> Hub:
     )
 
 
-def _walk(walk: Walk, chain: Chain) -> None:
+def _enter(walk: Walk, chain: Chain) -> None:
     chain.workspace.fence.enter()
     chain.workspace.write("run.json", walk.whole.model_dump_json(indent=1).encode())
-    chain.walk()
 
 
 def _results(walk: Walk, chain: Chain, *, ended: bool) -> dict[str, Result]:
@@ -169,9 +172,9 @@ def _results(walk: Walk, chain: Chain, *, ended: bool) -> dict[str, Result]:
     )
 
 
-def _keep_logs(workspace: Workspace, log_name: str, console: Console) -> None:
+def _keep_logs(workspace: Workspace, log_name: str, termination: Termination) -> None:
     """Logs go to a remote output too; that they cannot is no reason to fail, or to hide why the run failed."""
     try:
         workspace.keep(log_name, "tensorboard")
     except AsrtuneError as error:
-        console.print(f"the logs stay in {workspace.root}: {error}", markup=False)
+        termination.remark = f"The logs stay in {workspace.root}: {error.message}"
