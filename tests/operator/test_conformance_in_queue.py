@@ -129,6 +129,14 @@ def test_quota_is_taken_back_and_given_again(cluster: Cluster, runs: Runs) -> No
             state=lambda name=name: runs.get(name)["status"],
         )
         assert runs.pods(name) == []
+        # Kueue 0.15 forgets a workload whose quota is wanted no more while it is still being taken back.
+        wait_for(
+            lambda name=name: (
+                not cluster.api.get("jobs", f"urgent-{name}", runs.namespace)["spec"]["suspend"]
+            ),
+            timeout=PATIENCE,
+            what=f"the start of urgent-{name}",
+        )
         cluster.api.delete("jobs", f"urgent-{name}", runs.namespace)
     for backend in BACKENDS:
         for pod in runs.wait_running(backend.lower()):  # attempt 1 once more: it runs until it is told to end
