@@ -125,6 +125,15 @@ def test_maximum_steps(tmp_path):
     assert recorder.of(Validated)[-1].step == 5
 
 
+@pytest.mark.parametrize("every", [None, 3])
+def test_every_line_names_the_epoch_of_its_last_step(every, tmp_path):
+    validation = {"decodeUtterances": 0} | ({"everySteps": every} if every else {})
+    _, recorder = train_here(make_job(tmp_path, logEverySteps=2, validation=validation))
+    told = recorder.of(TrainStep) + recorder.of(Validated)
+    assert {one.step for one in told} >= {2, 4, 15}
+    assert [one.epoch for one in told] == [(one.step + 4) // 5 for one in told]  # epochs have 5 steps
+
+
 def test_patience_ends_early(tmp_path):
     job = make_job(tmp_path, epochs=20, learningRate="1e-15", selection={"patience": 2, "keep": 1})
     summary, _ = train_here(job)

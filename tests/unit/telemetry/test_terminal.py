@@ -93,7 +93,7 @@ def test_plain_lines_of_a_run() -> None:
         Note("train", "the learning rate is high", warning=True),
         StageFinished("train", "Train", 75.0, {"loss": 1.25}),
         SCORED,
-        replace(SCORED, metric=ErrorMetric.WER),
+        replace(SCORED, metric=ErrorMetric.WER, utterances=1),
     )
     assert out.splitlines() == [
         "[1/2] prepare: unchanged, skipped",
@@ -110,7 +110,7 @@ def test_plain_lines_of_a_run() -> None:
         "train: warning: the learning rate is high",
         "train: done in 1 min 15 s (loss 1.25)",
         "evaluate: telephone, base: CER 80.00 % (75.00 to 85.00), 300 utterances",
-        "evaluate: telephone, base: WER 80.00 % (75.00 to 85.00), 300 utterances",
+        "evaluate: telephone, base: WER 80.00 % (75.00 to 85.00), 1 utterance",
     ]
 
 

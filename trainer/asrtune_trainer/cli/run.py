@@ -103,14 +103,16 @@ def summarise(console: Console, chain: Chain, *, by_option: bool) -> bool:
         by_option: the command line, not the manifest, names the last stage.
     """
     if not chain.repeated:
-        console.print(_nothing_to_do(chain.run, by_option), soft_wrap=True, highlight=False, markup=False)
+        console.print(
+            _nothing_to_do(chain.run, by_option=by_option), soft_wrap=True, highlight=False, markup=False
+        )
     verdict = print_outcome(console, chain.run, chain.manifests, report=_place(chain, "report"))
     if (model := _place(chain, "model")) is not None:
         console.print(f"model: {model}", soft_wrap=True, highlight=False)
     return verdict is None or verdict.passed is not False
 
 
-def _nothing_to_do(run: RunSpec, by_option: bool) -> str:  # noqa: FBT001
+def _nothing_to_do(run: RunSpec, *, by_option: bool) -> str:
     names = [stage.name for stage in run.stages]
     first, last = names.index(first_stage(run)), names.index(last_stage(run))
     if last == len(names) - 1:

@@ -26,6 +26,7 @@ from asrtune_trainer.models.sensevoice import strip_tags
 from asrtune_trainer.stages.base import StageContext, StageResult, need
 from asrtune_trainer.stages.model_input import base_model, model_digest
 from asrtune_trainer.telemetry.events import Note, Work
+from asrtune_trainer.telemetry.lines import utterances as count_of
 from asrtune_trainer.train.checkpoint import load_tensors
 
 PROOF_SECONDS = 600
@@ -99,7 +100,7 @@ class ExportStage:
         context.telemetry.emit(
             Note(
                 context.stage.name,
-                f"stock FunASR loads the model and decodes {len(utterances)} utterances alike",
+                f"stock FunASR loads the model and decodes {count_of(len(utterances))} alike",
             )
         )
 

@@ -15,6 +15,7 @@ from asrtune_trainer.stages.local_list import local_list, waiting
 from asrtune_trainer.stages.model_input import base_model, base_reference, model_digest
 from asrtune_trainer.storage import local_path
 from asrtune_trainer.telemetry.events import Note
+from asrtune_trainer.telemetry.lines import utterances as count_of
 from asrtune_trainer.train.job import TrainJob, TrainSummary
 from asrtune_trainer.train.launch import launch
 
@@ -42,11 +43,11 @@ class TrainStage:
     def run(self, context: StageContext) -> StageResult:
         summary = launch(_job(context), context.telemetry, context.mirror, context.stop, context.node)
         _write_rejects(context.directory / "rejects.jsonl", summary)
-        if summary.rejected:
+        if number := len(summary.rejected):
             context.telemetry.emit(
                 Note(
                     context.stage.name,
-                    f"{len(summary.rejected)} utterances are larger than a batch",
+                    f"{count_of(number)} {'is' if number == 1 else 'are'} larger than a batch",
                     warning=True,
                 )
             )

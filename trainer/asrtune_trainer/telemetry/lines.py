@@ -114,7 +114,13 @@ def checkpointed(event: Checkpointed) -> str:
 def scored(event: Scored) -> str:
     """A test set's error rate."""
     interval = f"({event.low:.2f} to {event.high:.2f})"
-    return f"{event.set}, {event.model}: {event.metric} {event.cer:.2f} % {interval}, {event.utterances} utterances"
+    rate = f"{event.metric} {event.cer:.2f} % {interval}"
+    return f"{event.set}, {event.model}: {rate}, {utterances(event.utterances)}"
+
+
+def utterances(number: int) -> str:
+    """So many utterances."""
+    return f"{number} utterance{'' if number == 1 else 's'}"
 
 
 def memory(event: TrainStep) -> str:

@@ -48,6 +48,11 @@ class Progress(BaseModel):
     judged: list[Judged] = Field(default_factory=list)
     """All validations so far."""
 
+    @property
+    def current_epoch(self) -> int:
+        """The epoch of the last step, from 1."""
+        return max(1, self.epoch + bool(self.group))
+
     def best(self, selection: SelectionParams) -> list[Judged]:
         """The n best checkpoints, best first; of equals the later one."""
         ranked = sorted(self.judged, key=lambda one: (one.badness(selection.metric), -one.step))

@@ -44,7 +44,7 @@ class Reporter:
         event = TrainStep(
             stage=self.stage,
             rank=self.gang.rank,
-            epoch=min(progress.epoch + 1, self.params.epochs),
+            epoch=progress.current_epoch,
             epochs=self.params.epochs,
             step=progress.step,
             total_steps=max(schedule.total, progress.step),
@@ -77,7 +77,7 @@ class Reporter:
             self.telemetry.emit(Note(self.stage, message, warning=True))
         event = Validated(
             self.stage,
-            progress.epoch,
+            progress.current_epoch,
             progress.step,
             found.loss,
             found.accuracy,
