@@ -62,21 +62,25 @@ def test_security_claims_name_tests_that_exist() -> None:
 
 def test_conversions_give_lists(tmp_path: Path) -> None:
     csv, kaldi, split = told("docs/data.md", "convert")
-    (tmp_path / "data.csv").write_text('source,target,speaker_id\na.wav,"你好, 世界",anna\n')
+    excel = b"\xef\xbb\xbf" + 'source,target,speaker_id\r\na.wav,"你好, 世界",anna\r\n'.encode()
+    (tmp_path / "data.csv").write_bytes(excel)
     perform(csv, tmp_path, os.environ)
     [line] = (tmp_path / "data.jsonl").read_text().splitlines()
     assert json.loads(line) == {"source": "a.wav", "target": "你好, 世界", "speaker_id": "anna"}
-    (tmp_path / "wav.scp").write_text("b /data/b.wav\na /data/a.wav\n")
-    (tmp_path / "text").write_text("a hold the line\nb please\n")
+    (tmp_path / "wav.scp").write_text("b /data/b.wav\na\t/data/a.wav\nc /data/c 1.wav\n\nd /data/d.wav\n")
+    (tmp_path / "text").write_text("a\thold the line\nb please\nd\n")
     perform(kaldi, tmp_path, os.environ)
     rows = [json.loads(one) for one in (tmp_path / "data.jsonl").read_text().splitlines()]
     assert rows == [
-        {"key": "a", "source": "/data/a.wav", "target": "hold the line"},
         {"key": "b", "source": "/data/b.wav", "target": "please"},
+        {"key": "a", "source": "/data/a.wav", "target": "hold the line"},
+        {"key": "c", "source": "/data/c 1.wav", "target": ""},
+        {"key": "d", "source": "/data/d.wav", "target": ""},
     ]
-    lines = [json.dumps({"source": f"{number}.wav", "target": "x"}) for number in range(47)]
-    (tmp_path / "data.jsonl").write_text("\n".join(lines) + "\n")
-    perform(split, tmp_path, os.environ)
-    parts = [(tmp_path / f"{name}.jsonl").read_text().splitlines() for name in ("validation", "train")]
-    assert [len(part) for part in parts] == [4, 43]
-    assert sorted(parts[0] + parts[1]) == sorted(lines)
+    for number, sizes in ((47, [4, 43]), (5, [1, 4])):
+        lines = [json.dumps({"source": f"{place}.wav", "target": "x"}) for place in range(number)]
+        (tmp_path / "data.jsonl").write_text("\n".join(lines))
+        perform(split, tmp_path, os.environ)
+        parts = [(tmp_path / f"{name}.jsonl").read_text().splitlines() for name in ("validation", "train")]
+        assert [len(part) for part in parts] == sizes
+        assert sorted(parts[0] + parts[1]) == sorted(lines)
