@@ -64,7 +64,7 @@ acceptance: ## from nothing to a measured model: build, install the charts on tw
 	hack/acceptance.sh $(ARGS)
 
 .PHONY: cluster
-cluster: ## build the parts of Kubernetes that test-operator needs (once, 15 min)
+cluster: ## build the parts of Kubernetes that test-operator needs (once, 16 min)
 	tests/cluster/build.sh
 
 .PHONY: test-gpu
@@ -138,7 +138,7 @@ lock: ## compile requirements/ from pyproject.toml (LOCK=--upgrade for the newes
 environment: .venv/.ready ## set up .venv, as every target does when it has to
 
 .PHONY: clean
-clean: ## remove .venv, caches and builds; what runs wrote (runs/) stays
+clean: ## remove .venv and builds; downloads stay in ~/.cache, and what runs wrote in runs/
 	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find $(wildcard $(PYTHON_FILES)) -name __pycache__ -prune -exec rm -rf {} +
 
