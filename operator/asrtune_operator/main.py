@@ -13,6 +13,7 @@ import uuid
 from typing import Final
 
 from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException
 from prometheus_client import disable_created_metrics
 
 from asrtune_operator.act.apply import Applier
@@ -58,7 +59,10 @@ async def _main(settings: Settings) -> int:
             return await _until_stopped(settings, configuration, client, metrics)
     except (ApiError, ApiUnreachableError, OSError) as error:
         _log.critical("the operator cannot work", extra={"error": str(error)})
-        return EXIT_FAILED
+    except ConfigException as error:
+        remedy = "in a pod it is its ServiceAccount; elsewhere give --kubeconfig FILE"
+        _log.critical("there is no way to a cluster", extra={"error": str(error), "remedy": remedy})
+    return EXIT_FAILED
 
 
 async def _until_stopped(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from kubernetes.aio.client import Configuration
 
 from asrtune_operator.kube.client import Client
 from asrtune_operator.kube.credentials import credentials
 from asrtune_operator.kube.lease import Lease, LeaseLostError, LeaseSettings
 from cluster.cluster import Cluster
+from tools.ports import lasting_port
 
 SECONDS = 1.5
 
@@ -96,3 +99,19 @@ def test_who_cannot_renew_in_time_stops(cluster: Cluster, namespace: str) -> Non
 
     asyncio.run(body())
     cluster.plane.wait_until_ready()
+
+
+def test_it_does_not_blame_another_for_a_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    away = Configuration(host=f"http://127.0.0.1:{lasting_port()}")
+
+    async def body() -> None:
+        async with Client(away, attempts=1) as client:
+            settings = LeaseSettings(namespace="default", name="operator", holder="first", seconds=0.1)
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(Lease(client, settings).acquire(), 1)
+
+    asyncio.run(body())
+    said = [one for one in caplog.records if one.name.endswith(".lease")]
+    assert {one.levelname for one in said} == {"WARNING"}
+    assert all(one.message.startswith("the API server does not answer: ") for one in said)

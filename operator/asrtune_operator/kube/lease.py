@@ -14,6 +14,7 @@ from asrtune_operator.values.kinds import LEASES
 _log = logging.getLogger(__name__)
 CONFLICT: Final = 409
 NOT_FOUND: Final = 404
+_TAKEN: Final = "another operator holds the lease"
 
 
 class LeaseLostError(Exception):
@@ -48,6 +49,7 @@ class Lease:
         self._held: dict[str, Any] | None = None
         self._renewed = 0.0
         self._seen: tuple[str, float] = ("", 0.0)
+        self._obstacle = _TAKEN
 
     @property
     def held(self) -> bool:
@@ -56,11 +58,13 @@ class Lease:
 
     async def acquire(self) -> None:
         """Wait until the Lease is ours."""
-        told = False
+        told = None
         while not await self._try():
-            if not told:
-                _log.info("another operator holds the lease; waiting", extra={"lease": self._settings.name})
-                told = True
+            why = self._obstacle
+            if why != told:
+                level = logging.INFO if why == _TAKEN else logging.WARNING
+                _log.log(level, f"{why}; waiting", extra={"lease": self._settings.name})
+                told = why
             await asyncio.sleep(self._settings.seconds / 5)
         _log.info("the lease is held", extra={"lease": self._settings.name, "holder": self._settings.holder})
 
@@ -131,7 +135,11 @@ class Lease:
         except (ApiError, ApiUnreachableError) as error:
             if isinstance(error, ApiError) and error.status != CONFLICT:
                 raise
+            self._obstacle = (
+                _TAKEN if isinstance(error, ApiError) else f"the API server does not answer: {error}"
+            )
             return False
+        self._obstacle = _TAKEN
         if taken is not None:
             self._held, self._renewed = taken, started
         return taken is not None
