@@ -18,4 +18,7 @@ def answers() -> Console:
 
 def remarks() -> Console:
     """Standard error: what is not the answer itself."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    return (
+        console if console.is_terminal else Console(stderr=True, highlight=False, soft_wrap=True, width=WIDE)
+    )

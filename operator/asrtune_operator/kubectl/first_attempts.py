@@ -20,6 +20,10 @@ from asrtune_operator.values.units import Unit
 _FIRST: Final = 1
 
 
+class NotYetError(PluginError):
+    """What the run names is not there yet: in a cluster it would wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class FirstAttempt:
     """The first attempt at a unit.
@@ -65,6 +69,7 @@ def first_attempts(run: RunObject, files: Files, *, image: str, stage: str | Non
         stage: only the unit that runs this stage.
 
     Raises:
+        NotYetError: it waits for another run.
         PluginError: its manifest is wrong, what it names stands in no file, or there is no such stage.
     """
     where = f"{run.identity.kind} {run.identity.name}"
@@ -80,8 +85,9 @@ def first_attempts(run: RunObject, files: Files, *, image: str, stage: str | Non
     around = Surroundings(runtime=runtime, finetunes=files.finetunes(), served=_everything(), image=image)
     made = understand(run, manifest, around)
     if isinstance(made, Unready):
-        problem = made.wait.message if made.wait is not None else made.problem
-        raise PluginError(problem, where=where, remedy=made.remedy)
+        if made.wait is not None:
+            raise NotYetError(made.wait.message, where=where, remedy=made.remedy)
+        raise PluginError(made.problem, where=where, remedy=made.remedy)
     return Rendered(made, runtime, [_attempt(made, unit, runtime) for unit in _units(made, stage, where)])
 
 

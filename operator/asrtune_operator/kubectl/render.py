@@ -15,7 +15,7 @@ from rich.text import Text
 from asrtune_operator.backends.registry import BACKENDS
 from asrtune_operator.kubectl.consoles import remarks
 from asrtune_operator.kubectl.failing import PluginError, guarded
-from asrtune_operator.kubectl.first_attempts import Rendered, first_attempts
+from asrtune_operator.kubectl.first_attempts import NotYetError, Rendered, first_attempts
 from asrtune_operator.kubectl.manifests_on_disk import NO_UID, read_files, with_backend
 from asrtune_operator.kubectl.tables import table
 from asrtune_operator.settings import Settings
@@ -68,7 +68,13 @@ def render(
         manifests: list[Manifest] = []
         for one in asked.runs:
             changed = one if backend is None or one.identity.evaluation else with_backend(one, backend)
-            rendered = first_attempts(changed, asked.with_others(others), image=image, stage=stage)
+            try:
+                rendered = first_attempts(changed, asked.with_others(others), image=image, stage=stage)
+            except NotYetError as wait:
+                if one is asked.runs[-1] and not manifests:
+                    raise
+                remarks().print(f"{wait} It is not rendered.", markup=False)
+                continue
             _explain(rendered)
             manifests += rendered.manifests()
     _print(manifests, output)
