@@ -184,7 +184,7 @@ def test_progress_is_read_and_written_at_a_bounded_rate(
         cluster.api.wait(
             "asrfinetunes",
             "demo",
-            lambda one: one["status"].get("progress", {}).get("step") == 1,
+            lambda one: one.get("status", {}).get("progress", {}).get("step") == 1,
             namespace,
             timeout=40,
         )
