@@ -83,6 +83,8 @@ def watched(root: Path, *, epochs: int = 6) -> Iterator[Watched]:
     with run_versitygw(root / "s3") as storage, run_cluster(root / "cluster", nodes=2) as cluster:
         project = make_project(root / "project", family="paraformer")
         project.stage("train").update(epochs=epochs)
+        # Some seconds of Export, in which Prometheus sees what Evaluate has found.
+        project.stage("export").update(verifyUtterances=1)
         project.spec["checkpoint"] = {"everySteps": 10}
         storage.client().create_bucket(Bucket="speech")
         environment = put_on_s3(project, storage, "speech")
