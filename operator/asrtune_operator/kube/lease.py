@@ -49,7 +49,6 @@ class Lease:
         self._held: dict[str, Any] | None = None
         self._renewed = 0.0
         self._seen: tuple[str, float] = ("", 0.0)
-        self._obstacle = _TAKEN
 
     @property
     def held(self) -> bool:
@@ -59,12 +58,11 @@ class Lease:
     async def acquire(self) -> None:
         """Wait until the Lease is ours."""
         told = None
-        while not await self._try():
-            why = self._obstacle
-            if why != told:
-                level = logging.INFO if why == _TAKEN else logging.WARNING
-                _log.log(level, f"{why}; waiting", extra={"lease": self._settings.name})
-                told = why
+        while obstacle := await self._try():
+            if obstacle != told:
+                level = logging.INFO if obstacle == _TAKEN else logging.WARNING
+                _log.log(level, f"{obstacle}; waiting", extra={"lease": self._settings.name})
+                told = obstacle
             await asyncio.sleep(self._settings.seconds / 5)
         _log.info("the lease is held", extra={"lease": self._settings.name, "holder": self._settings.holder})
 
@@ -127,22 +125,22 @@ class Lease:
         self._held = found
         return True
 
-    async def _try(self) -> bool:
+    async def _try(self) -> str:
+        """Take it, or say what is in the way; empty: nothing was."""
         started = asyncio.get_running_loop().time()
         try:
             found = await self._client.get(LEASES, self._settings.namespace, self._settings.name)
             taken = await self._create() if found is None else await self._take(found)
-        except (ApiError, ApiUnreachableError) as error:
-            if isinstance(error, ApiError) and error.status != CONFLICT:
+        except ApiUnreachableError as error:
+            return f"the API server does not answer: {error}"
+        except ApiError as error:
+            if error.status != CONFLICT:
                 raise
-            self._obstacle = (
-                _TAKEN if isinstance(error, ApiError) else f"the API server does not answer: {error}"
-            )
-            return False
-        self._obstacle = _TAKEN
-        if taken is not None:
-            self._held, self._renewed = taken, started
-        return taken is not None
+            return _TAKEN
+        if taken is None:
+            return _TAKEN
+        self._held, self._renewed = taken, started
+        return ""
 
     async def _create(self) -> dict[str, Any] | None:
         metadata = {"namespace": self._settings.namespace, "name": self._settings.name}

@@ -12,13 +12,16 @@ WIDE: Final = 400
 
 def answers() -> Console:
     """Standard output; wide where nobody looks at a terminal, so that programs find whole lines."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+    return _console(stderr=False, soft_wrap=False)
 
 
 def remarks() -> Console:
     """Standard error: what is not the answer itself."""
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    return (
-        console if console.is_terminal else Console(stderr=True, highlight=False, soft_wrap=True, width=WIDE)
-    )
+    return _console(stderr=True, soft_wrap=True)
+
+
+def _console(*, stderr: bool, soft_wrap: bool) -> Console:
+    console = Console(stderr=stderr, soft_wrap=soft_wrap, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    return console
