@@ -62,19 +62,21 @@ class Cluster:
 
 
 @contextmanager
-def run_cluster(root: Path, *, nodes: int = 4, gpus: int = 8) -> Iterator[Cluster]:
+def run_cluster(root: Path, *, nodes: int = 4, gpus: int = 8, kinds: bool = True) -> Iterator[Cluster]:
     """A cluster with its files in an empty directory; it ends with the block, the logs stay (root/log).
 
     Args:
         root: the directory.
         nodes: how many fake nodes; none where 0.
         gpus: of each node.
+        kinds: whether it knows ours.
     """
     plane = ControlPlane(root)
     try:
         plane.start()
         cluster = Cluster(plane)
-        cluster.install_crds()
+        if kinds:
+            cluster.install_crds()
         if nodes:
             cluster.kwok.start()
             cluster.kwok.add_nodes(nodes, gpus=gpus)
