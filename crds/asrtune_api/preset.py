@@ -25,7 +25,7 @@ class Preset(ApiModel):
     source: str = Field(min_length=1)
     """Where its values come from."""
     models: list[str] = Field(min_length=1)
-    """Model families it fits."""
+    """FunASR's names of the model classes it suits."""
     stages: list[StageSpec] = Field(min_length=1, json_schema_extra=list_map())
     """The chain."""
     checkpoint: CheckpointPolicy = Field(default_factory=CheckpointPolicy)

@@ -121,7 +121,7 @@ def gate_decisions(gate: Gate | None) -> list[Decision]:
 
 
 def _by_preset(preset: Preset) -> dict[str, Any]:
-    return {"checkpoint": said(preset.checkpoint)}
+    return {"checkpoint": said(preset.checkpoint), "preset_models": preset.models}
 
 
 def runtime_layer(storage: StorageSpec, runtime: Runtime) -> Layer:

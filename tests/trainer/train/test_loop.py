@@ -12,7 +12,7 @@ from asrtune_trainer.data.utterance import read_utterances
 from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.storage import Stores
-from asrtune_trainer.telemetry.events import Checkpointed, TrainStep, Validated
+from asrtune_trainer.telemetry.events import Checkpointed, TrainStep, Validated, Work
 from asrtune_trainer.train.checkpoint import TrainingState, random_state, to_cpu
 from asrtune_trainer.train.gang import Gang
 from asrtune_trainer.train.job import TrainJob
@@ -132,6 +132,31 @@ def test_every_line_names_the_epoch_of_its_last_step(every, tmp_path):
     told = recorder.of(TrainStep) + recorder.of(Validated)
     assert {one.step for one in told} >= {2, 4, 15}
     assert [one.epoch for one in told] == [(one.step + 4) // 5 for one in told]  # epochs have 5 steps
+
+
+def test_the_first_step_is_told_however_rare_the_log_lines_are(tmp_path):
+    _, recorder = train_here(make_job(tmp_path, logEverySteps=1000))
+    assert [one.step for one in recorder.of(TrainStep)] == [1, 5, 10, 15]  # and each validation's
+
+
+def test_slow_steps_are_told_before_their_log_line_is_due(tmp_path, monkeypatch):
+    monkeypatch.setattr("asrtune_trainer.train.loop.SILENCE_SECONDS", 0.0)
+    _, recorder = train_here(make_job(tmp_path, logEverySteps=1000))
+    steps = [one.step for one in recorder.of(TrainStep)]
+    assert steps == list(range(1, steps[-1] + 1))
+
+
+def test_a_long_validation_tells_how_far_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr("asrtune_trainer.train.reporter.LONG_SECONDS", 0.0)
+    monkeypatch.setattr("asrtune_trainer.train.reporter.BETWEEN_SECONDS", 0.0)
+    _, recorder = train_here(make_job(tmp_path, epochs=1))
+    (total,) = {one.total for one in recorder.of(Work)}
+    assert [one.done for one in recorder.of(Work)] == list(range(1, total + 1))
+    assert total >= 2  # losses and transcripts
+
+
+def test_a_short_validation_says_nothing_on_the_way(tmp_path):
+    assert not train_here(make_job(tmp_path, epochs=1))[1].of(Work)
 
 
 def test_patience_ends_early(tmp_path):

@@ -143,11 +143,23 @@ def test_counts_are_said_at_the_start_each_tenth_and_the_end() -> None:
 def test_a_slow_count_is_said_every_ten_seconds() -> None:
     shown, stream = console()
     clock = iter(range(0, 100, 4))
-    plain = Plain(shown, clock=lambda: float(next(clock)))
+    plain = Plain(shown, STATE, clock=lambda: float(next(clock)))
     for done in range(10):
         plain.accept(Work("prepare", "checked", done, 1000))
     said = [int(line.split("checked ")[1].split("/")[0]) for line in text(stream).splitlines()]
     assert said == [0, 3, 6, 9]
+
+
+def test_log_lines_say_how_long_the_training_takes_from_here() -> None:
+    shown, stream = console()
+    clock = iter([0.0, 60.0, 100.0])
+    plain = Plain(shown, STATE, clock=lambda: next(clock))
+    plain.accept(StageStarted("train", "Train", 1, 1))
+    plain.accept(train_step(step=1, total_steps=41))  # the first took a minute, most of it for loading
+    plain.accept(train_step(step=11, total_steps=41))
+    _, first, second = text(stream).splitlines()
+    assert "left" not in first
+    assert second.endswith(", 2 min 00 s left")
 
 
 def test_another_count_starts_anew() -> None:

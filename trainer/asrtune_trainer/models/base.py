@@ -67,6 +67,8 @@ class SpeechModel(Protocol):
     """Component name (encoder, decoder, ctc, ...) -> parameter-name prefixes."""
     sample_rate: int
     """Sample rate of waveforms, Hz."""
+    languages: frozenset[str]
+    """Codes of the languages that it is told of; empty where it is told of none."""
 
     def sample(self, waveform: npt.NDArray[np.float32], utterance: Utterance) -> Sample:
         """Features and tokens of one utterance; waveform is mono [samples] in [-1, 1]. Safe in worker processes."""

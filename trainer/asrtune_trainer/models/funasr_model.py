@@ -36,6 +36,7 @@ class FunasrModel(ABC):
     directory: Path
     components: Mapping[str, tuple[str, ...]]
     sample_rate: int
+    languages: frozenset[str] = frozenset()
 
     def __init__(self, directory: ModelDirectory, built: Built) -> None:
         self.module = built.module

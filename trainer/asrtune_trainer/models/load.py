@@ -12,10 +12,11 @@ from asrtune_api.finetune import ModelRef
 from asrtune_trainer.models.base import SpeechModel
 from asrtune_trainer.models.build import build
 from asrtune_trainer.models.ctc import CtcModel
-from asrtune_trainer.models.directory import load_strictly, read_directory, read_weights
+from asrtune_trainer.models.directory import ModelDirectory, load_strictly, read_directory, read_weights
 from asrtune_trainer.models.funasr_model import FunasrModel
 from asrtune_trainer.models.hub import fetch_from_hub
 from asrtune_trainer.models.paraformer import ParaformerModel
+from asrtune_trainer.models.remote import model_entries
 from asrtune_trainer.models.sensevoice import SenseVoiceModel
 from asrtune_trainer.storage import Stores, local_path
 
@@ -39,18 +40,27 @@ def load_model(directory: Path, *, device: torch.device, seed: int) -> SpeechMod
         SpecInvalidError: not a model directory, a model class we do not train, or weights that do not fit it.
     """
     source = read_directory(directory)
-    family = FAMILIES.get(source.model_class)
-    if family is None:
+    family = FAMILIES[check_supported(source)]
+    built = build(source, seed)
+    load_strictly(built.module, read_weights(source.weights), source.weights)
+    built.module.to(device).eval()
+    return family(source, built)
+
+
+def check_supported(source: ModelDirectory) -> str:
+    """FunASR's name of the model's class.
+
+    Raises:
+        SpecInvalidError: a model class we do not train.
+    """
+    if source.model_class not in FAMILIES:
         raise SpecInvalidError(
             f"the model class {source.model_class} is not supported.",
             where=str(source.path),
             remedy=f"Use a model of one of these classes: {', '.join(sorted(FAMILIES))}.",
             reason="ModelUnsupported",
         )
-    built = build(source, seed)
-    load_strictly(built.module, read_weights(source.weights), source.weights)
-    built.module.to(device).eval()
-    return family(source, built)
+    return source.model_class
 
 
 def resolve_model(ref: ModelRef, stores: Stores, scratch: Path) -> Path:
@@ -70,13 +80,9 @@ def resolve_model(ref: ModelRef, stores: Stores, scratch: Path) -> Path:
     path = local_path(ref.uri)
     if path is not None:
         return path
-    storage = stores.of(ref.uri)
-    listed = "".join(f"{entry.uri} {entry.size} {entry.version}\n" for entry in storage.entries(ref.uri))
-    if not listed:
-        raise SpecInvalidError(
-            "there is no model here.", where=ref.uri, remedy="Check the URI.", reason="ModelNotFound"
-        )
+    entries = model_entries(stores, ref.uri)
+    listed = "".join(f"{entry.uri} {entry.size} {entry.version}\n" for entry in entries)
     directory = scratch / "models" / hashlib.sha256(listed.encode()).hexdigest()[:16]
     if not directory.is_dir():
-        storage.fetch(ref.uri, directory)
+        stores.of(ref.uri).fetch(ref.uri, directory)
     return directory

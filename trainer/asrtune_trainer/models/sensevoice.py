@@ -38,6 +38,7 @@ class SenseVoiceModel(FunasrModel):
         self._form = str(built.config.get("text_norm") or form)
         ids: dict[str, int] = built.module.lid_dict  # type: ignore[assignment]
         self._languages = ids
+        self.languages = frozenset(ids) - {"auto", "nospeech"}
 
     def _tokens(self, utterance: Utterance) -> list[int]:
         """Language, emotion, event, text form, transcript: as FunASR's SenseVoiceCTCDataset puts them."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from asrtune_api.errors import InternalStageError
 from asrtune_api.finetune import ModelRef
 from asrtune_trainer.models.load import resolve_model
+from asrtune_trainer.models.remote import model_entries
 from asrtune_trainer.stages.base import StageContext
 from asrtune_trainer.stages.digest import directory_digest
 from asrtune_trainer.storage import local_path
@@ -46,6 +47,6 @@ def reference_digest(context: StageContext, model: ModelRef) -> str:
     path = local_path(model.uri)
     if path is not None:
         return directory_digest(path)
-    entries = context.stores.of(model.uri).entries(model.uri)
+    entries = model_entries(context.stores, model.uri)
     listed = "\n".join(f"{entry.name} {entry.size} {entry.version}" for entry in entries)
     return hashlib.sha256(listed.encode()).hexdigest()

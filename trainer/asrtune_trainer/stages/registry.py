@@ -15,6 +15,13 @@ def stage_of(kind: StageType) -> Stage:
     return stage
 
 
+def look_ahead(context: StageContext) -> None:
+    """What would keep a training from starting; see `stages.train.look_ahead`."""
+    from asrtune_trainer.stages import train  # noqa: PLC0415 (torch takes seconds)
+
+    train.look_ahead(context)
+
+
 def follow_training(context: StageContext) -> None:
     """Take part in a training that node 0 leads."""
     from asrtune_trainer.stages.train import follow  # noqa: PLC0415 (torch takes seconds)

@@ -10,6 +10,8 @@ from typing import ClassVar
 
 from asrtune_api.stages import StageSpec, StageType, TrainParams
 from asrtune_trainer.data.reasons import REMEDIES, Reason
+from asrtune_trainer.models.directory import read_directory
+from asrtune_trainer.models.load import check_supported
 from asrtune_trainer.stages.base import StageContext, StageResult, last_of, need
 from asrtune_trainer.stages.local_list import local_list, waiting
 from asrtune_trainer.stages.model_input import base_model, base_reference, model_digest
@@ -17,7 +19,7 @@ from asrtune_trainer.storage import local_path
 from asrtune_trainer.telemetry.events import Note
 from asrtune_trainer.telemetry.lines import utterances as count_of
 from asrtune_trainer.train.job import TrainJob, TrainSummary
-from asrtune_trainer.train.launch import launch
+from asrtune_trainer.train.launch import check_machine, launch
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,22 @@ def follow(context: StageContext) -> None:
         Finished: there is nothing to train any more.
     """
     launch(_job(context), context.telemetry, context.mirror, context.stop, context.node)
+
+
+def look_ahead(context: StageContext) -> None:
+    """What would keep the training from starting, found before the stages that come first take their time.
+
+    Raises:
+        SpecInvalidError: this machine lacks the GPUs or the nodes that are asked for, or the base model is not there,
+            not a model directory, or of a class that is not trained.
+        StorageUnavailableError: the storage or the hub cannot be reached.
+    """
+    check_machine(context.run.gang, context.node)
+    model = check_supported(read_directory(_base(context)))
+    fits = context.run.preset_models
+    if fits and model not in fits:
+        message = f"the preset was made for {' and '.join(fits)}, and this model is a {model}: its values may not suit"
+        context.telemetry.emit(Note(context.stage.name, message, warning=True))
 
 
 def _job(context: StageContext) -> TrainJob:

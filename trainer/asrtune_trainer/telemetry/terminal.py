@@ -48,32 +48,38 @@ class Quiet:
 
 
 class Plain:
-    """One line an event; counts of work at each tenth or every ten seconds.
+    """One line an event; counts of work at each tenth or every ten seconds, log lines with the time that is left.
 
     Args:
         console: where to.
-        clock: seconds.
+        state: the run before its first event.
+        clock: unix seconds.
     """
 
     name = "the terminal"
     share: ClassVar[float] = 0.1
     seconds: ClassVar[float] = 10.0
 
-    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, console: Console, state: ProgressState, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._console = console
+        self._state = state
         self._clock = clock
         self._last: Work | None = None
         self._said_at = 0.0
 
     def accept(self, event: Event) -> None:
-        if not isinstance(event, Work) or self._due(event):
-            say(self._console, event)
+        now = self._clock()
+        self._state = self._state.apply(event, now)
+        if not isinstance(event, Work) or self._due(event, now):
+            say(self._console, event, left=_left(self._state) if isinstance(event, TrainStep) else "")
 
     def close(self) -> None:
         """Nothing is held back."""
 
-    def _due(self, event: Work) -> bool:
-        last, now = self._last, self._clock()
+    def _due(self, event: Work, now: float) -> bool:
+        last = self._last
         same = last is not None and (last.stage, last.what, last.part) == (
             event.stage,
             event.what,
@@ -158,13 +164,12 @@ class Live:
     def _update(self, what: str) -> None:
         if self._bar is None:
             return
-        eta = self._state.stage_eta_seconds
         self._bar.update(
             self._task,
             total=1.0,
             completed=self._state.fraction,
             what=printable(what, self._console.encoding),
-            eta=f"{duration(eta)} left" if eta else "",
+            eta=_left(self._state),
         )
 
 
@@ -174,17 +179,24 @@ def terminal_sink(console: Console, state: ProgressState, *, quiet: bool = False
         return Quiet(console)
     if console.is_terminal and not console.is_dumb_terminal:
         return Live(console, state)
-    return Plain(console)
+    return Plain(console, state)
 
 
-def say(console: Console, event: Event) -> None:
+def say(console: Console, event: Event, *, left: str = "") -> None:
     """Print an event's line as it is: no markup, no wrapping. What the next line says anyway is left out."""
     if isinstance(event, Saving) or (isinstance(event, Waiting) and not event.kind):
         return
-    text = Text(printable(line_of(event), console.encoding), style=_style(event))
+    line = line_of(event) + (left and f", {left}")
+    text = Text(printable(line, console.encoding), style=_style(event))
     console.print(text, soft_wrap=True, highlight=False)
     if not console.is_terminal:
         console.file.flush()
+
+
+def _left(state: ProgressState) -> str:
+    """How long the stage will take from here; empty where nobody knows yet."""
+    eta = state.stage_eta_seconds
+    return f"{duration(eta)} left" if eta else ""
 
 
 def _style(event: Event) -> str:

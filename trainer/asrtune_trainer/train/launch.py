@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from asrtune_api.errors import SpecInvalidError
+from asrtune_api.runspec import Gang as GangSpec
 from asrtune_trainer.stages.base import Node
 from asrtune_trainer.stages.mirror import Mirror
 from asrtune_trainer.stages.stop import StopSignal
@@ -28,17 +29,8 @@ def launch(
         Finished: this is not node 0, which has nothing to train any more.
     """
     gang = job.run.gang
-    meeting = None
-    if gang.nodes > 1 and node.peers is None:
-        raise SpecInvalidError(
-            f"the gang has {gang.nodes} nodes, but this is one machine.",
-            where="spec.resources.nodes",
-            remedy="Run it with --set resources.nodes=1, or apply it to a cluster.",
-            reason="RendezvousMissing",
-        )
-    _check_devices(job)
-    if gang.nodes > 1:
-        meeting = _meet(job, telemetry, node)
+    check_machine(gang, node)
+    meeting = _meet(job, telemetry, node) if gang.nodes > 1 else None
     if gang.nodes * gang.processes_per_node == 1:
         return train(job, Gang(0, 1, detect_device()), telemetry, mirror, stop)
     return GangProcesses(job, telemetry, stop, node, meeting).run()
@@ -58,13 +50,20 @@ def _meet(job: TrainJob, telemetry: Telemetry, node: Node) -> Meeting:
     return node.peers.meet(job.fingerprint, report)
 
 
-def _check_devices(job: TrainJob) -> None:
-    """A gang that asks for GPUs must find them; NCCL takes one process a GPU.
+def check_machine(gang: GangSpec, node: Node) -> None:
+    """A gang of several nodes must know the others; one that asks for GPUs must find them (NCCL: one process a GPU).
 
     Raises:
-        SpecInvalidError: if there are fewer than asked for.
+        SpecInvalidError: if it does not.
     """
-    gang, there = job.run.gang, torch.cuda.device_count()
+    if gang.nodes > 1 and node.peers is None:
+        raise SpecInvalidError(
+            f"the gang has {gang.nodes} nodes, but this is one machine.",
+            where="spec.resources.nodes",
+            remedy="Run it with --set resources.nodes=1, or apply it to a cluster.",
+            reason="RendezvousMissing",
+        )
+    there = torch.cuda.device_count()
     wanted = max(gang.gpus_per_node, gang.processes_per_node if there and gang.processes_per_node > 1 else 0)
     if wanted > there:
         raise SpecInvalidError(

@@ -33,6 +33,9 @@ from asrtune_trainer.train.reporter import Reporter
 from asrtune_trainer.train.schedule import LearningRate
 from asrtune_trainer.train.validate import Validator
 
+SILENCE_SECONDS = 60.0
+"""Longest time without a log line: who watches must be able to tell slow steps from a hang."""
+
 
 @dataclass
 class Trainer:
@@ -54,6 +57,8 @@ class Trainer:
     reporter: Reporter
     stop: StopSignal
     progress: Progress
+    silent: bool = False
+    """Whether a rank has had no log line for too long: then the next step has one."""
 
     def run(self) -> Progress:
         """Train to the end.
@@ -133,9 +138,11 @@ class Trainer:
     def _after_step(self) -> None:
         step = self.progress.step
         every = self.params.validation.every_steps
-        if step % self.params.log_every_steps == 0:
+        if step == 1 or step % self.params.log_every_steps == 0 or self.silent:
             self._log()
-        if self.gang.any(bool(self.stop)):
+        stop, silent = self.gang.sum([float(bool(self.stop)), float(self.meter.age() >= SILENCE_SECONDS)])
+        self.silent = silent > 0
+        if stop:
             self._leave()
         if every and step % every == 0:
             self._judge()
@@ -197,7 +204,7 @@ class Trainer:
 
     def _judge(self) -> None:
         self._log()
-        found = self.validator.run(self.stop)
+        found = self.validator.run(self.stop, self.reporter.validating())
         train_mode(self.model)
         if found is None:
             self._leave()  # the validation is made up for on resume

@@ -105,6 +105,10 @@ class Meter:
         self._sums[5] += skipped
         self._steps += 1
 
+    def age(self) -> float:
+        """Seconds since the last reading."""
+        return time.perf_counter() - self._last
+
     def read(self) -> Reading:
         """The means so far, and start anew. Synchronises with the device."""
         loss, losses, accuracy, accuracies, norm, skipped = self._sums.tolist()

@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 
 from asrtune_api.stages import Metric, TrainParams
 from asrtune_trainer.data.batching import Batching, Indices
-from asrtune_trainer.telemetry.events import Checkpointed, Note, Saving, Telemetry, TrainStep, Validated
+from asrtune_trainer.telemetry.events import Checkpointed, Note, Saving, Telemetry, TrainStep, Validated, Work
 from asrtune_trainer.train.feed import Loaded
 from asrtune_trainer.train.gang import Gang
 from asrtune_trainer.train.history import History
 from asrtune_trainer.train.meter import Reading, peak_memory, used_memory
 from asrtune_trainer.train.progress import Progress
 from asrtune_trainer.train.schedule import LearningRate
-from asrtune_trainer.train.validate import Validation
+from asrtune_trainer.train.validate import Told, Validation
+
+LONG_SECONDS = 10.0
+"""A validation that takes longer tells how far it is."""
+BETWEEN_SECONDS = 1.0
+"""Between two such words."""
 
 
 @dataclass
@@ -68,6 +73,18 @@ class Reporter:
         )
         self.history.add(event)
         self.telemetry.emit(event)
+
+    def validating(self) -> Told:
+        """What hears of a validation's batches; it says nothing of a short one, and not much of a long one."""
+        due = time.monotonic() + LONG_SECONDS
+
+        def told(done: int, total: int) -> None:
+            nonlocal due
+            if self.history is not None and (now := time.monotonic()) >= due:
+                due = now + BETWEEN_SECONDS
+                self.telemetry.emit(Work(self.stage, "validated", done, total, "batches"))
+
+        return told
 
     def validated(self, progress: Progress, found: Validation, *, best: bool) -> None:
         if self.history is None:

@@ -23,6 +23,7 @@ from asrtune_trainer.train.feed import Feed
 from asrtune_trainer.train.gang import Gang
 from asrtune_trainer.train.history import History
 from asrtune_trainer.train.job import TrainJob
+from asrtune_trainer.train.languages import check_languages
 from asrtune_trainer.train.loop import Trainer, resume
 from asrtune_trainer.train.optimizer import build_optimizer
 from asrtune_trainer.train.precision import Arithmetic
@@ -57,6 +58,7 @@ def set_up(job: TrainJob, gang: Gang, telemetry: Telemetry, mirror: Mirror, stop
     validation = list(read_utterances(job.validation))
     arithmetic = Arithmetic(params.precision, gang.device)
     check_vocabulary(model, utterances, job.stage, telemetry)
+    check_languages(model, utterances, job.stage, telemetry)
     batching = _batching(utterances, job, gang.world)
     feed = _feed(model, utterances, params, gang)
     first = next(feed.batches([batching.epoch(0)[0][gang.rank]])).batch if gang.world > 1 else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,9 @@ from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.train.feed import Feed
 from asrtune_trainer.train.gang import Gang
 from asrtune_trainer.train.precision import Arithmetic
+
+Told = Callable[[int, int], None]
+"""Hears how many batches are done, of how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +73,28 @@ class Validator:
         self._decode_order = decoded[gang.rank :: gang.world]
 
     @torch.no_grad()
-    def run(self, stop: StopSignal) -> Validation | None:
-        """Validate now. The same on every rank; None if one of them was asked to stop meanwhile."""
+    def run(self, stop: StopSignal, told: Told) -> Validation | None:
+        """Validate now. The same on every rank; None if one of them was asked to stop meanwhile.
+
+        Args:
+            stop: looked at between batches.
+            told: called after each batch of this rank with how many are done, and how many there are.
+        """
         started = time.monotonic()
+        total = len(self._loss_order) + len(self._decode_order)
+        done = itertools.count(1)
+
+        def after_batch() -> None:
+            told(next(done), total)
+
         module = self._model.module
         devices = [self._gang.device] if self._gang.device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             # Families draw at random in forward; a fixed seed makes validations comparable.
             torch.manual_seed(0)
             module.eval()
-            loss, weight, accuracy, batches = self._losses(stop)
-            edits, length = self._errors(stop)
+            loss, weight, accuracy, batches = self._losses(stop, after_batch)
+            edits, length = self._errors(stop, after_batch)
         if self._gang.any(bool(stop)):
             return None
         loss, weight, accuracy, batches, edits, length = self._gang.sum(
@@ -92,7 +107,7 @@ class Validator:
             seconds=time.monotonic() - started,
         )
 
-    def _losses(self, stop: StopSignal) -> tuple[float, float, float, float]:
+    def _losses(self, stop: StopSignal, after_batch: Callable[[], None]) -> tuple[float, float, float, float]:
         sums = torch.zeros(4, dtype=torch.float64, device=self._gang.device)
         for loaded in self._feed.batches(self._loss_order):
             if stop:
@@ -105,10 +120,11 @@ class Validator:
             if (accuracy := result.stats.get("acc")) is not None:
                 sums[2] += accuracy.double().mean() * weight
                 sums[3] += weight
+            after_batch()
         loss, weight_sum, accuracy_sum, accuracies = sums.tolist()
         return loss, weight_sum, accuracy_sum, accuracies
 
-    def _errors(self, stop: StopSignal) -> tuple[float, float]:
+    def _errors(self, stop: StopSignal, after_batch: Callable[[], None]) -> tuple[float, float]:
         edits = length = 0
         scoring = Scoring()
         for indices in self._decode_order:
@@ -122,6 +138,7 @@ class Validator:
                 errors = count_errors(self._utterances[index].target, text, scoring)
                 edits += errors.edits
                 length += errors.reference_length
+            after_batch()
         return float(edits), float(length)
 
 
