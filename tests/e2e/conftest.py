@@ -12,7 +12,7 @@ from cluster.cluster import Cluster
 from cluster.control_plane import ControlPlane
 from cluster.nodes import HOST, Nodes
 from cluster.operator import Operator
-from tools.on_nodes import SLOW, RealRun, Workplace, longer, runtime
+from tools.on_nodes import SLOW, Demo, RealRun, Workplace, longer, runtime
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +52,8 @@ def workplace(
 
 
 @pytest.fixture(scope="session")
-def undisturbed(workplace: Workplace) -> tuple[RealRun, dict[str, float], str]:
-    """A finished run of the whole chain; when what was seen, in seconds; `kubectl asrtune status` while it trained."""
+def demo(workplace: Workplace) -> Demo:
+    """Prints when what was seen, in seconds."""
     run = workplace.run("demo", longer)
     started = time.monotonic()
     seconds = {}
@@ -66,4 +66,11 @@ def undisturbed(workplace: Workplace) -> tuple[RealRun, dict[str, float], str]:
     run.wait_phase("Succeeded", SLOW)
     seconds["Complete"] = time.monotonic() - started
     print("from kubectl apply:", {what: round(value, 1) for what, value in seconds.items()})
-    return run, seconds, screen
+    gang = [pod["spec"]["nodeName"] for pod in run.pods("train")]
+    return Demo(run, screen, gang, run.plugin("logs", "--stage", "train"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(demo: Demo) -> RealRun:
+    """A finished run of the whole chain, to compare with."""
+    return demo.run

@@ -28,7 +28,7 @@ FAULTS = [
         "a training process hangs",
         faults.hang_worker,
         *("Stalled", "Succeeded"),
-        runPolicy={"gracePeriodSeconds": 15, "backoffSeconds": 1, "stallTimeoutSeconds": 15},
+        runPolicy={"gracePeriodSeconds": 15, "backoffSeconds": 1, "stallTimeoutSeconds": 40},
     ),
     fault("a node is drained", faults.drain, "Evicted", "Succeeded", most_lost=1),
     fault("somebody deletes a pod", faults.delete_pod, "Interrupted|Deleted", "Succeeded", most_lost=1),
@@ -49,10 +49,10 @@ def test_it_trains_again_and_ends_the_same(
     nodes: tuple[Cluster, Nodes],
     operator: Operator,
     workplace: Workplace,
-    undisturbed: tuple[RealRun, dict[str, float], str],
+    undisturbed: RealRun,
 ) -> None:
     run = workplace.run(fault.run_name, training_alone, **fault.spec)
-    befall(fault, Site(nodes[0], nodes[1], operator, run), undisturbed[0])
+    befall(fault, Site(nodes[0], nodes[1], operator, run), undisturbed)
 
 
 def exploding(project: Project) -> None:
@@ -86,7 +86,7 @@ def test_what_no_retry_mends_costs_none(
 
 
 def test_a_second_run_with_the_same_output_is_refused_and_hurts_nobody(
-    workplace: Workplace, undisturbed: tuple[RealRun, dict[str, float], str]
+    workplace: Workplace, undisturbed: RealRun
 ) -> None:
     first = workplace.run("first", training_alone)
     first.apply()
@@ -100,4 +100,4 @@ def test_a_second_run_with_the_same_output_is_refused_and_hurts_nobody(
     assert "writes to this output" in failed["message"]
     first.wait_phase("Succeeded", SLOW)
     assert [one["verdict"] for one in first.attempts("train")] == ["Succeeded"]
-    same(first.trained(), undisturbed[0].trained())
+    same(first.trained(), undisturbed.trained())

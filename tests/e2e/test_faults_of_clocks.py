@@ -45,7 +45,7 @@ def programs(library: Path) -> list[Path]:
 def test_they_train_the_same(
     nodes: tuple[Cluster, Nodes],
     operator: Operator,
-    undisturbed: tuple[RealRun, dict[str, float], str],
+    undisturbed: RealRun,
     library: Path,
     tmp_path_factory: pytest.TempPathFactory,
     hours: int,
@@ -56,7 +56,7 @@ def test_they_train_the_same(
     name = f"clocks are {hours:+d} h off, and a pod is killed"
     off = fault(name, kill_first_process, "InternalError", "Succeeded", runtimeRef=reference)
     run = place.run(off.run_name, training_alone, **off.spec)
-    befall(off, Site(*nodes, operator, run), undisturbed[0])
+    befall(off, Site(*nodes, operator, run), undisturbed)
 
 
 def test_a_bucket_refuses_them_and_the_clock_is_named(

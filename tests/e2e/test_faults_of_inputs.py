@@ -17,9 +17,7 @@ from tools.project import Project
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-def test_a_spec_that_is_edited_throws_nothing_away(
-    workplace: Workplace, undisturbed: tuple[RealRun, dict[str, float], str]
-) -> None:
+def test_a_spec_that_is_edited_throws_nothing_away(workplace: Workplace, undisturbed: RealRun) -> None:
     """What runs is brought to its end; then the edited spec is run, and comes to what it would have come to alone."""
 
     def edited(project: Project) -> None:
@@ -48,7 +46,7 @@ def test_a_spec_that_is_edited_throws_nothing_away(
     verdicts = [one["verdict"] for one in run.attempts("train")]
     row("the spec is edited while it trains", ", ".join(verdicts), "-", 0)
     assert verdicts == ["Succeeded", "Succeeded"]
-    same(kept["trained"], undisturbed[0].trained())
+    same(kept["trained"], undisturbed.trained())
     same(run.trained(), alone.trained())
 
 
@@ -79,12 +77,12 @@ def test_a_pushgateway_that_is_not_there_disturbs_nobody(
     nodes: tuple[Cluster, Nodes],
     operator: Operator,
     workplace: Workplace,
-    undisturbed: tuple[RealRun, dict[str, float], str],
+    undisturbed: RealRun,
 ) -> None:
     """Nor does Prometheus, which nobody runs here: it asks, and is not asked."""
     gateway = "http://10.250.0.1:9"
     reference = workplace.runtime("no-gateway", telemetry={"pushGateway": gateway})
     absent = fault("the Pushgateway is absent", lambda _: None, "Succeeded", runtimeRef=reference)
     run = workplace.run(absent.run_name, training_alone, **absent.spec)
-    befall(absent, Site(*nodes, operator, run), undisturbed[0])
+    befall(absent, Site(*nodes, operator, run), undisturbed)
     assert f"the Pushgateway {gateway} cannot be reached" in run.plugin("logs", "--stage", "train")

@@ -48,7 +48,7 @@ def test_preempted_by_a_run_of_higher_priority(
     operator: Operator,
     workplace: Workplace,
     queue: str,
-    undisturbed: tuple[RealRun, dict[str, float], str],
+    undisturbed: RealRun,
 ) -> None:
     reference = workplace.runtime("urgent", pod={"priorityClassName": "urgent"})
 
@@ -64,5 +64,5 @@ def test_preempted_by_a_run_of_higher_priority(
 
     taken = fault("preempted through Kueue", preempt, "Preempted", "Succeeded", most_lost=1, queueName=queue)
     run = workplace.run(taken.run_name, training_alone, **taken.spec)
-    befall(taken, Site(*nodes, operator, run), undisturbed[0])
+    befall(taken, Site(*nodes, operator, run), undisturbed)
     assert [one["verdict"] for one in urgent.attempts("train")] == ["Succeeded"]

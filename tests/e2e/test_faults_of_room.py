@@ -34,7 +34,7 @@ def test_a_full_disk_costs_a_retry_and_no_step(
     operator: Operator,
     workplace: Workplace,
     disk: SmallDisk,
-    undisturbed: tuple[RealRun, dict[str, float], str],
+    undisturbed: RealRun,
 ) -> None:
     said = []
 
@@ -49,7 +49,7 @@ def test_a_full_disk_costs_a_retry_and_no_step(
         runPolicy={"gracePeriodSeconds": 60, "backoffSeconds": 5},
     )
     run = workplace.run(full.run_name, training_alone, **full.spec)
-    befall(full, Site(*nodes, operator, run), undisturbed[0])
+    befall(full, Site(*nodes, operator, run), undisturbed)
     assert "the disk is full" in said[0]
 
 

@@ -48,15 +48,15 @@ def test_it_trains_again_and_ends_the_same(
     nodes: tuple[Cluster, Nodes],
     operator: Operator,
     place: BucketPlace,
-    undisturbed: tuple[RealRun, dict[str, float], str],
+    undisturbed: RealRun,
 ) -> None:
     run = place.run(fault.run_name, training_alone, **fault.spec)
-    befall(fault, Site(nodes[0], nodes[1], operator, run), undisturbed[0])
+    befall(fault, Site(nodes[0], nodes[1], operator, run), undisturbed)
     assert faults.half_written(run) == []
 
 
 def test_a_run_deleted_in_an_upload_leaves_nothing_half_written_and_is_made_again(
-    place: BucketPlace, bucket: Bucket, undisturbed: tuple[RealRun, dict[str, float], str]
+    place: BucketPlace, bucket: Bucket, undisturbed: RealRun
 ) -> None:
     """The upload takes longer than the grace period: the kubelet kills it in its midst."""
     policy = {"gracePeriodSeconds": 5, "backoffSeconds": 1}
@@ -75,11 +75,11 @@ def test_a_run_deleted_in_an_upload_leaves_nothing_half_written_and_is_made_agai
     again = run.plugin("logs", "--stage", "train", "--attempt", "1")
     row("deleted in the midst of an upload, applied again", "Succeeded", "-", f"goes on after {whole[-1]}")
     assert f"goes on after step {whole[-1]}" in again
-    same(run.trained(), undisturbed[0].trained())
+    same(run.trained(), undisturbed.trained())
 
 
 def test_a_secret_that_is_missing_is_named_and_waited_for(
-    place: BucketPlace, bucket: Bucket, undisturbed: tuple[RealRun, dict[str, float], str]
+    place: BucketPlace, bucket: Bucket, undisturbed: RealRun
 ) -> None:
     run = place.run("secret-missing", training_alone, storage=place.storage(bucket.proxy.endpoint, "later"))
     run.apply()
@@ -90,4 +90,4 @@ def test_a_secret_that_is_missing_is_named_and_waited_for(
     run.wait_phase("Succeeded", SLOW)
     row("a Secret is missing, then created", f"waits: {told}", "-", 0)
     assert [one["verdict"] for one in run.attempts("train")] == ["Succeeded"]
-    same(run.trained(), undisturbed[0].trained())
+    same(run.trained(), undisturbed.trained())

@@ -12,7 +12,7 @@ from cluster.client import Json
 from cluster.cluster import Cluster
 from cluster.nodes import Nodes
 from cluster.waiting import wait_for
-from tools.on_nodes import SLOW, RealRun, Workplace, same, training_alone
+from tools.on_nodes import SLOW, Demo, RealRun, Workplace, same, training_alone
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 STAGES = ("prepare", "train", "average", "evaluate", "export", "publish")
@@ -32,8 +32,8 @@ def test_wrong_data_fail_at_once_with_the_lines_words(workplace: Workplace) -> N
     assert "broken.jsonl" in changed.plugin("why", code=2)
 
 
-def test_from_apply_to_a_model_with_its_cer(undisturbed: tuple[RealRun, dict[str, float], str]) -> None:
-    run, _, screen = undisturbed
+def test_from_apply_to_a_model_with_its_cer(demo: Demo) -> None:
+    run = demo.run
     status = run.status()
     assert [(one["name"], one["state"], one["attempts"]) for one in status["stages"]] == [
         (name, "Succeeded", 1) for name in STAGES
@@ -46,11 +46,10 @@ def test_from_apply_to_a_model_with_its_cer(undisturbed: tuple[RealRun, dict[str
     assert (run.output / "model/configuration.json").is_file()
     assert (run.output / "report/index.html").is_file()
     assert status["artifacts"]["model"].endswith("/runs/demo/model")
-    gang = run.pods("train")
-    assert {pod["spec"]["nodeName"] for pod in gang} <= {"node1", "node2"}
-    assert len(gang) == 2
-    assert "train" in screen
-    assert "step" in screen
+    assert set(demo.gang) <= {"node1", "node2"}
+    assert len(demo.gang) == 2
+    assert "train" in demo.screen
+    assert "step" in demo.screen
 
 
 def printed(run: RealRun) -> dict[str, str]:
@@ -62,11 +61,8 @@ def printed(run: RealRun) -> dict[str, str]:
     return {header[a:b].strip(): row[a:b].strip() for a, b in zip(begins, ends, strict=True)}
 
 
-def test_the_plugin_shows_what_all_ranks_printed(
-    undisturbed: tuple[RealRun, dict[str, float], str],
-) -> None:
-    run = undisturbed[0]
-    lines = run.plugin("logs", "--stage", "train").splitlines()
+def test_the_plugin_shows_what_all_ranks_printed(demo: Demo) -> None:
+    lines = demo.printed.splitlines()
     assert any(line.startswith("rank 0 |") and "step 150/150" in line for line in lines)
     assert any(line.startswith("rank 1 |") for line in lines)
 
@@ -74,7 +70,7 @@ def test_the_plugin_shows_what_all_ranks_printed(
 def test_suspended_resumed_and_killed_it_ends_with_the_same_weights(
     nodes: tuple[Cluster, Nodes],
     workplace: Workplace,
-    undisturbed: tuple[RealRun, dict[str, float], str],
+    undisturbed: RealRun,
 ) -> None:
     run = workplace.run("disturbed", training_alone)
     run.apply()
@@ -102,7 +98,7 @@ def test_suspended_resumed_and_killed_it_ends_with_the_same_weights(
     assert [one["attempt"] for one in attempts] == [1, 2, 3]
     assert attempts[2]["verdict"] == "Succeeded"
     print("killed:", attempts[1]["verdict"], attempts[1]["message"])
-    same(run.trained(), undisturbed[0].trained())
+    same(run.trained(), undisturbed.trained())
 
 
 def running(run: RealRun) -> list[Json]:

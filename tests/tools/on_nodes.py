@@ -255,3 +255,16 @@ def same(one: Any, other: Any) -> None:
     assert one[0] == other[0]
     assert one[1].keys() == other[1].keys()
     assert all(torch.equal(one[1][name], other[1][name]) for name in one[1])
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A finished run of the whole chain, and what is gone once its pods are, which a later test's fault may delete."""
+
+    run: RealRun
+    screen: str
+    """`kubectl asrtune status` while it trained."""
+    gang: list[str]
+    """Nodes of the pods that trained."""
+    printed: str
+    """`kubectl asrtune logs` of the training."""
