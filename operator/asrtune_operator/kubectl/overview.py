@@ -9,12 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from asrtune_api.evaluation import EvaluationStatus
-from asrtune_api.scores import percent
 from asrtune_api.status import FinetuneStatus
 from asrtune_operator.kubectl.headline import headline
 from asrtune_operator.kubectl.runs import RunView
 from asrtune_operator.kubectl.tables import table
-from asrtune_operator.kubectl.words import between
+from asrtune_operator.kubectl.words import between, rate
 
 
 def overview(views: Sequence[RunView], now: datetime) -> Table:
@@ -45,4 +44,4 @@ def _rate(view: RunView) -> str:
         best = status.best_cer
     else:
         best = status.best if isinstance(status, EvaluationStatus) else None
-    return f"{percent(best.percent)} %" if best is not None else ""
+    return f"{rate(best.percent)} %" if best is not None else ""

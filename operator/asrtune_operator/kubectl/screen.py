@@ -14,13 +14,12 @@ from rich.text import Text
 
 from asrtune_api.base import format_decimal
 from asrtune_api.evaluation import EvaluationStatus
-from asrtune_api.scores import percent
 from asrtune_api.status import BestCer, ConditionStatus, ConditionType, FinetuneStatus, Progress, Usage
 from asrtune_operator.decide.progress_status import for_people
 from asrtune_operator.kubectl import tables
 from asrtune_operator.kubectl.headline import headline
 from asrtune_operator.kubectl.runs import RunView
-from asrtune_operator.kubectl.words import ago
+from asrtune_operator.kubectl.words import ago, rate
 
 _BAR: Final = 30
 _GATE: Final = {
@@ -106,11 +105,9 @@ def _quality(view: RunView) -> Iterator[RenderableType]:
 
 def _best(one: BestCer) -> str:
     interval = (
-        f" ({percent(one.low)} to {percent(one.high)})"
-        if one.low is not None and one.high is not None
-        else ""
+        f" ({rate(one.low)} to {rate(one.high)})" if one.low is not None and one.high is not None else ""
     )
-    return f"{percent(one.percent)} %{interval} on {one.set or 'the validation data'}"
+    return f"{rate(one.percent)} %{interval} on {one.set or 'the validation data'}"
 
 
 def _facts(view: RunView) -> Iterator[tuple[str, str]]:

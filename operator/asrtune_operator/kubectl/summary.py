@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from asrtune_api.evaluation import EvaluationStatus
-from asrtune_api.scores import Score, percent
+from asrtune_api.scores import Score
 from asrtune_api.status import ConditionStatus, ConditionType, FinetuneStatus, Phase
 from asrtune_operator.kubectl.runs import RunView
-from asrtune_operator.kubectl.words import between, signed
+from asrtune_operator.kubectl.words import between, rate, signed
 
 _GATE: Final = {
     ConditionStatus.TRUE: "passed",
@@ -53,8 +53,8 @@ def _rates(view: RunView) -> Iterator[str]:
         cells = (
             _text(one.set) + (" (old domain)" if one.retention else ""),
             _text(one.model),
-            f"{one.metric} {percent(one.cer)} %",
-            f"{percent(one.low)} to {percent(one.high)}",
+            f"{one.metric} {rate(one.cer)} %",
+            f"{rate(one.low)} to {rate(one.high)}",
             *_difference(one),
             f"{one.utterances:,}",
         )

@@ -9,11 +9,11 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from asrtune_api.scores import Score, certain, percent
+from asrtune_api.scores import Score, certain
 from asrtune_api.stages import StageType
 from asrtune_api.status import AttemptStatus, Progress, StageState, StageStatus
 from asrtune_operator.decide.verdict import Fault, Verdict
-from asrtune_operator.kubectl.words import ago, signed, took
+from asrtune_operator.kubectl.words import ago, rate, signed, took
 
 _STYLES: Final = {
     StageState.PENDING: "dim",
@@ -73,8 +73,8 @@ def rates(scores: Sequence[Score]) -> Table:
         made.add_row(
             Text(name if name != last else ""),
             Text(one.model),
-            f"{one.metric} {percent(one.cer)} %",
-            f"{percent(one.low)} to {percent(one.high)}",
+            f"{one.metric} {rate(one.cer)} %",
+            f"{rate(one.low)} to {rate(one.high)}",
             *_difference(one),
             f"{one.utterances:,}",
         )

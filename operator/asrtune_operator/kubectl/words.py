@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from asrtune_api.scores import percent
 from asrtune_api.status import AttemptStatus, StageStatus
 from asrtune_operator.decide.progress_status import for_people
 
@@ -19,9 +18,14 @@ def ago(then: datetime, now: datetime) -> str:
     return f"{between(then, now)} ago"
 
 
+def rate(value: float) -> str:
+    """A percentage with two decimals, so that numbers below each other line up."""
+    return f"{round(value, 2) + 0.0:.2f}"  # + 0.0: no negative zero
+
+
 def signed(value: float) -> str:
     """A difference in percentage points, with its sign."""
-    return f"+{percent(value)}" if value > 0 else percent(value)
+    return f"+{rate(value)}" if value > 0 else rate(value)
 
 
 def count(number: int, what: str) -> str:
