@@ -118,7 +118,7 @@ def test_a_good_model_passes(cluster: Cluster, checkout: Checkout) -> None:
     assert done.returncode == 0, done.stderr
     text = checkout.summary.read_text()
     assert "**Quality gate passed.**" in text
-    assert "| calls | tuned | CER 8.1 % | 7.7 to 8.5 | -3.9 | -4.4 to -3.4 | 412 |" in text
+    assert "| calls | tuned | CER 8.10 % | 7.70 to 8.50 | -3.90 | -4.40 to -3.40 | 412 |" in text
     kept = wait_for_evaluation(cluster, checkout)
     assert kept["spec"]["output"]["uri"] == f"s3://speech/evaluations/{checkout.commit}"
     again = checkout.gate("-n", NAMESPACE, "ci/evaluation.yaml", checkout.commit)

@@ -66,7 +66,7 @@ def test_it_waits_for_the_end_and_leaves_a_summary(
     lines = file.read_text().splitlines()
     assert lines[0] == "# A job"
     assert f"### ASREvaluation {namespace}/evaluation/weekly: Succeeded" in lines
-    assert "| calls | finetuned | CER 8.1 % | 7.7 to 8.5 | -4.21 | -4.8 to -3.6 | 5,000 |" in lines
+    assert "| calls | finetuned | CER 8.10 % | 7.70 to 8.50 | -4.21 | -4.80 to -3.60 | 5,000 |" in lines
 
 
 def test_the_time_may_be_over_first(cluster: Cluster, namespace: str, plugin: Plugin) -> None:
