@@ -84,8 +84,11 @@ def scrape(url: str, over: threading.Event) -> None:
 def sinks(directory: Path) -> dict[str, list[Sink]]:
     """The sinks of a run, one by one and together."""
 
+    def begun() -> ProgressState:
+        return ProgressState.begin("bench", [Planned("train", 1, trains=True)], time.time())
+
     def progress() -> Progress:
-        return Progress(ProgressState.begin("bench", [Planned("train", 1, trains=True)], time.time()))
+        return Progress(begun())
 
     def served() -> list[Sink]:
         shared = progress()
@@ -93,7 +96,7 @@ def sinks(directory: Path) -> dict[str, list[Sink]]:
         return [shared, metrics, Server("127.0.0.1", 0, shared, metrics.registry())]
 
     def behind(name: str) -> list[Sink]:
-        terminal = Plain(Console(file=io.StringIO()))
+        terminal = Plain(Console(file=io.StringIO()), begun())
         files: list[Sink] = [JsonLines(directory / name / "log.jsonl"), TensorBoard(directory / name)]
         return [Background(sink) for sink in (*files, terminal)]
 

@@ -132,8 +132,8 @@ class RunSpec(ApiModel):
     seed: Integer
     output: str
     """Absolute local path or s3 URI."""
-    preset_models: list[str] = Field(default_factory=list)
-    """Model classes that the preset's values suit; empty without a preset."""
+    preset_models: list[str] | None = None
+    """Model classes that the preset's values suit; unset without a preset."""
     model: ModelRef | None = None
     """The model to start from, its URI absolute; unset in an evaluation, which has a comparison."""
     data: RunData

@@ -54,8 +54,11 @@ class _Setter:
 
     def apply(self, document: dict[str, Any]) -> Loc:
         spec = self._mapping(document, "spec")
+        if self._path[0] == "spec" and self._path[1:]:
+            del self._path[0]
         if self._is_explained(spec):
             del self._path[0]
+            return self._in_stage(spec, self._path[0], _stages_of(spec)[self._path[0]])
         head = self._path[0]
         if head in {"spec", "metadata"}:
             return self._descend(document, self._kind, self._path, ())

@@ -60,7 +60,11 @@ async def _main(settings: Settings) -> int:
     except (ApiError, ApiUnreachableError, OSError) as error:
         _log.critical("the operator cannot work", extra={"error": str(error)})
     except ConfigException as error:
-        remedy = "in a pod it is its ServiceAccount; elsewhere give --kubeconfig FILE"
+        remedy = (
+            "in a pod it is its ServiceAccount; elsewhere give --kubeconfig FILE"
+            if settings.kubeconfig is None
+            else "look at the file that --kubeconfig names, and at --context"
+        )
         _log.critical("there is no way to a cluster", extra={"error": str(error), "remedy": remedy})
     return EXIT_FAILED
 

@@ -60,6 +60,21 @@ def test_security_claims_name_tests_that_exist() -> None:
     assert [one for one in functions if f"def {one}(" not in sources] == []
 
 
+REASON = re.compile(r'reason="([A-Z]\w+)"')
+ENDED = {"Complete"}
+
+
+def test_the_reasons_that_end_a_run_are_explained() -> None:
+    """What a termination message or a condition calls it stands on the page that people look it up in."""
+    explained = (ROOT / "docs/troubleshooting.md").read_text()
+    sources = [one for part in ("crds/asrtune_api", "trainer") for one in (ROOT / part).rglob("*.py")]
+    reasons = {one for source in sources for one in REASON.findall(source.read_text())}
+    assert len(reasons) > 40
+    assert (
+        sorted(one for one in reasons if one not in ENDED and not re.search(rf"\b{one}\b", explained)) == []
+    )
+
+
 def test_conversions_give_lists(tmp_path: Path) -> None:
     csv, kaldi, split = told("docs/data.md", "convert")
     excel = b"\xef\xbb\xbf" + 'source,target,speaker_id\r\na.wav,"你好, 世界",anna\r\n'.encode()

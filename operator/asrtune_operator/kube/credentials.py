@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
@@ -31,9 +32,15 @@ async def credentials(kubeconfig: Path | None, context: str | None) -> AsyncIter
         config.load_incluster_config(client_configuration=configuration)
         yield configuration
         return
-    loader = await config.load_kube_config(
-        config_file=str(kubeconfig), context=context, client_configuration=configuration, persist_config=False
-    )
+    try:
+        loader = await config.load_kube_config(
+            config_file=str(kubeconfig),
+            context=context,
+            client_configuration=configuration,
+            persist_config=False,
+        )
+    except (yaml.YAMLError, OSError, AttributeError, TypeError, KeyError, ValueError) as error:
+        raise config.ConfigException(f"{kubeconfig} is malformed: {error}") from error
     refresher = asyncio.create_task(config.refresh_token(loader, configuration))
     try:
         yield configuration

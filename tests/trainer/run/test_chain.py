@@ -97,12 +97,15 @@ def test_start_at_and_stop_after(tmp_path):
     assert "The rest of the chain: the same command without --stop-after." in again
     project.spec["stopAfter"] = "prepare"
     project.write()
-    assert "The rest of the chain: take stopAfter out of the manifest." in project.run().stdout
+    assert "The rest of the chain: unset stopAfter." in project.run().stdout
     del project.spec["stopAfter"]
     project.write()
     done = project.run("--start-at", "train", "--stop-after", "average")
     assert done.returncode == 0, done.stderr
     assert set(seconds_and_stages(project)) == {"prepare", "train", "average"}
+    again = project.run("--start-at", "train", "--stop-after", "train").stdout
+    assert "Nothing to do: train is finished" in again
+    assert "What stands before train was taken as it is." in again
 
 
 def test_a_second_process_is_kept_out(tmp_path):

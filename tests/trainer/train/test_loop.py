@@ -17,13 +17,17 @@ from asrtune_trainer.train.checkpoint import TrainingState, random_state, to_cpu
 from asrtune_trainer.train.gang import Gang
 from asrtune_trainer.train.job import TrainJob
 from asrtune_trainer.train.loop import resume
+from asrtune_trainer.train.meter import Meter
 from asrtune_trainer.train.progress import Progress
 from asrtune_trainer.train.setup import set_up
 from tools.training import Recorder, final_weights, make_job, same, train_here
 
 
 class StopAtStep(StopSignal):
-    """Asks to stop once so many steps are in the history; `spare` looks are let pass: the next is in the validation."""
+    """Asks to stop after so many steps; `spare` looks are let pass: the next is in the validation.
+
+    A step is in the history only when it has been asked.
+    """
 
     def __init__(self, job: TrainJob, step: int, spare: int = 0) -> None:
         super().__init__()
@@ -32,7 +36,7 @@ class StopAtStep(StopSignal):
         self.spare = spare
 
     def __bool__(self) -> bool:
-        if not self.history.exists() or self.history.read_text().count('"TrainStep"') < self.step:
+        if not self.history.exists() or self.history.read_text().count('"TrainStep"') < self.step - 1:
             return False
         self.spare -= 1
         self.cause = "a test"
@@ -139,11 +143,25 @@ def test_the_first_step_is_told_however_rare_the_log_lines_are(tmp_path):
     assert [one.step for one in recorder.of(TrainStep)] == [1, 5, 10, 15]  # and each validation's
 
 
-def test_slow_steps_are_told_before_their_log_line_is_due(tmp_path, monkeypatch):
-    monkeypatch.setattr("asrtune_trainer.train.loop.SILENCE_SECONDS", 0.0)
-    _, recorder = train_here(make_job(tmp_path, logEverySteps=1000))
-    steps = [one.step for one in recorder.of(TrainStep)]
-    assert steps == list(range(1, steps[-1] + 1))
+@pytest.mark.parametrize(("seconds", "told"), [(90, [1, 2, 3, 4, 5]), (40, [1, 3, 5]), (1, [1, 5])])
+def test_slow_steps_are_told_before_their_log_line_is_due(seconds, told, tmp_path, monkeypatch):
+    since = 0
+
+    def age(meter):
+        nonlocal since
+        since += 1
+        return since * seconds
+
+    def read(meter):
+        nonlocal since
+        since = 0
+        return whole(meter)
+
+    whole = Meter.read
+    monkeypatch.setattr(Meter, "age", age)
+    monkeypatch.setattr(Meter, "read", read)
+    _, recorder = train_here(make_job(tmp_path, logEverySteps=1000, epochs=1))
+    assert [one.step for one in recorder.of(TrainStep)] == told
 
 
 def test_a_long_validation_tells_how_far_it_is(tmp_path, monkeypatch):

@@ -201,7 +201,7 @@ def test_file_that_is_not_there(tmp_path: Path) -> None:
 )
 def test_set_of_a_stage(text: str, change: str, field: str, value: object) -> None:
     stage = "tune" if text is STAGES else "train"
-    for path in (stage, f"stages.{stage}"):  # as explain prints it
+    for path in (stage, f"stages.{stage}", f"spec.stages.{stage}"):  # as explain prints it
         params = train_of(parse_finetune(text, [f"{path}.{change}"]))
         assert getattr(params, field) == value
         assert params.model_fields_set == {"epochs", field}
@@ -209,6 +209,13 @@ def test_set_of_a_stage(text: str, change: str, field: str, value: object) -> No
 
 def test_set_of_a_stage_by_its_place_in_the_manifest() -> None:
     assert train_of(parse_finetune(STAGES, ["stages.tune.train.epochs=7"])).epochs == 7
+
+
+def test_set_of_a_stage_that_is_named_like_a_field_of_the_spec() -> None:
+    text = STAGES.replace("name: tune", "name: output")
+    finetune = parse_finetune(text, ["stages.output.epochs=7", "output.uri=elsewhere"])
+    assert train_of(finetune).epochs == 7
+    assert finetune.spec.output.uri == "elsewhere"
 
 
 def test_no_parameter_has_the_name_of_a_field_of_stages() -> None:

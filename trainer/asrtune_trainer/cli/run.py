@@ -115,15 +115,19 @@ def summarise(console: Console, chain: Chain, *, by_option: bool) -> bool:
 def _nothing_to_do(run: RunSpec, *, by_option: bool) -> str:
     names = [stage.name for stage in run.stages]
     first, last = names.index(first_stage(run)), names.index(last_stage(run))
-    if last == len(names) - 1:
+    if (first, last) == (0, len(names) - 1):
         return "Nothing to do: every stage is finished and its inputs are unchanged."
-    done = (
-        f"{names[first]} is finished and its"
+    said = (
+        f"{names[first]} is finished and its inputs are unchanged."
         if first == last
-        else f"{names[first]} to {names[last]} are finished and their"
+        else f"{names[first]} to {names[last]} are finished and their inputs are unchanged."
     )
-    rest = "the same command without --stop-after" if by_option else "take stopAfter out of the manifest"
-    return f"Nothing to do: {done} inputs are unchanged. The rest of the chain: {rest}."
+    if first:
+        said += f" What stands before {names[first]} was taken as it is."
+    if last < len(names) - 1:
+        rest = "the same command without --stop-after" if by_option else "unset stopAfter"
+        said += f" The rest of the chain: {rest}."
+    return f"Nothing to do: {said}"
 
 
 def _place(chain: Chain, what: str) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +18,20 @@ _ABSENT = frozenset(
     {"NotExistError", "RepositoryNotFoundError", "RevisionNotFoundError", "HFValidationError"}
 )
 _NOT_FOUND = 404
+Fetching = Callable[[], AbstractContextManager[object]]
+"""Makes what is entered while a model is fetched."""
 
 
-def fetch_from_hub(ref: ModelRef, scratch: Path, *, endpoint: str | None = None) -> Path:
+def fetch_from_hub(
+    ref: ModelRef, scratch: Path, *, endpoint: str | None = None, fetching: Fetching = nullcontext
+) -> Path:
     """Downloads a model's files; what an earlier call finished is taken as it is.
 
     Args:
         ref: name on a hub, which hub, and revision.
         scratch: where to; an interrupted download goes on there.
         endpoint: URL of another hub of the same kind; by default the client decides.
+        fetching: is entered while it is downloaded.
 
     Raises:
         SpecInvalidError: the hub has no such model or revision.
@@ -36,7 +43,7 @@ def fetch_from_hub(ref: ModelRef, scratch: Path, *, endpoint: str | None = None)
     if directory.is_dir():
         return directory
     unfinished = directory.with_name(f"{name}.unfinished")
-    with isolated():
+    with fetching(), isolated():
         client: Any = importlib.import_module(_CLIENTS[ref.hub_service])
         try:
             client.snapshot_download(

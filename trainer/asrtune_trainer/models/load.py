@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from asrtune_trainer.models.build import build
 from asrtune_trainer.models.ctc import CtcModel
 from asrtune_trainer.models.directory import ModelDirectory, load_strictly, read_directory, read_weights
 from asrtune_trainer.models.funasr_model import FunasrModel
-from asrtune_trainer.models.hub import fetch_from_hub
+from asrtune_trainer.models.hub import Fetching, fetch_from_hub
 from asrtune_trainer.models.paraformer import ParaformerModel
 from asrtune_trainer.models.remote import model_entries
 from asrtune_trainer.models.sensevoice import SenseVoiceModel
@@ -63,20 +64,21 @@ def check_supported(source: ModelDirectory) -> str:
     return source.model_class
 
 
-def resolve_model(ref: ModelRef, stores: Stores, scratch: Path) -> Path:
+def resolve_model(ref: ModelRef, stores: Stores, scratch: Path, *, fetching: Fetching = nullcontext) -> Path:
     """The directory of a model on this machine, fetched where it lies elsewhere.
 
     Args:
         ref: directory, s3:// prefix, or name on a hub.
         stores: reads the s3:// prefix.
         scratch: where models are fetched to, each once.
+        fetching: is entered while it is fetched.
 
     Raises:
         SpecInvalidError: there is no such model.
         StorageUnavailableError: the storage or the hub cannot be reached or refuses us.
     """
     if ref.uri is None:
-        return fetch_from_hub(ref, scratch / "hub")
+        return fetch_from_hub(ref, scratch / "hub", fetching=fetching)
     path = local_path(ref.uri)
     if path is not None:
         return path
@@ -84,5 +86,6 @@ def resolve_model(ref: ModelRef, stores: Stores, scratch: Path) -> Path:
     listed = "".join(f"{entry.uri} {entry.size} {entry.version}\n" for entry in entries)
     directory = scratch / "models" / hashlib.sha256(listed.encode()).hexdigest()[:16]
     if not directory.is_dir():
-        stores.of(ref.uri).fetch(ref.uri, directory)
+        with fetching():
+            stores.of(ref.uri).fetch(ref.uri, directory)
     return directory

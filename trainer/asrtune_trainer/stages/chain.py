@@ -11,15 +11,14 @@ from pathlib import Path
 
 from asrtune_api.errors import SpecInvalidError
 from asrtune_api.runspec import RunSpec
-from asrtune_api.stages import StageSpec, StageType
-from asrtune_trainer.models.remote import model_entries
+from asrtune_api.stages import StageSpec
+from asrtune_trainer.stages.ahead import Ahead
 from asrtune_trainer.stages.base import Finished, Node, Stage, StageContext
 from asrtune_trainer.stages.ledger import versions
 from asrtune_trainer.stages.manifest import StageManifest, fingerprint, make_manifest
-from asrtune_trainer.stages.registry import follow_training, look_ahead, stage_of
+from asrtune_trainer.stages.registry import follow_training, stage_of
 from asrtune_trainer.stages.stop import StopSignal
 from asrtune_trainer.stages.workspace import Workspace
-from asrtune_trainer.storage import local_path
 from asrtune_trainer.telemetry.events import Note, StageFinished, StageSkipped, StageStarted, Telemetry
 from asrtune_trainer.train.nodes.peers import Finished as GangFinished
 
@@ -51,6 +50,10 @@ class Chain:
     """Stages that this walk ran."""
     current: str = ""
     """The stage that is looked at or running."""
+    ahead: Ahead = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ahead = Ahead(self.run, self.workspace, lambda stage: self._context(stage, {}))
 
     def walk(self) -> None:
         """Run the chain from startAt to stopAfter.
@@ -61,7 +64,6 @@ class Chain:
         names = [stage.name for stage in self.run.stages]
         first = names.index(self.run.start_at) if self.run.start_at else 0
         last = names.index(self.run.stop_after) if self.run.stop_after else len(names) - 1
-        self._look_ahead(first, last)
         for position, stage in enumerate(self.run.stages[: last + 1]):
             self.stop.check()
             self.current = stage.name
@@ -99,19 +101,6 @@ class Chain:
         """The last finished stage that has such an output."""
         return next((one for one in reversed(self.manifests.values()) if role in one.outputs), None)
 
-    def _look_ahead(self, first: int, last: int) -> None:
-        """What would fail a later training for certain fails now. One that is finished needs nothing any more."""
-        trainings = (one for one in enumerate(self.run.stages) if one[1].type is StageType.TRAIN)
-        for position, stage in trainings:
-            if position >= first and self.workspace.manifest(stage.name) is None:
-                self.current = stage.name
-                uri = self.run.model.uri if self.run.model else None
-                if position <= last:
-                    look_ahead(self._context(stage, {}))
-                elif uri is not None and local_path(uri) is None:
-                    model_entries(self.workspace.stores, uri)
-                return
-
     def _take(self, stage: StageSpec, position: int) -> None:
         """Before startAt: what is finished is taken as it is, even if its inputs have changed since."""
         if (manifest := self.workspace.manifest(stage.name)) is not None:
@@ -122,6 +111,7 @@ class Chain:
         plan = self._plan(stage, position)
         manifest = plan.finished
         if manifest is None:
+            self.ahead.look(position)
             self.telemetry.emit(StageStarted(stage.name, stage.type, position + 1, len(self.run.stages)))
             manifest = self._run(plan)
             self.repeated.append(stage.name)

@@ -11,6 +11,7 @@ from asrtune_trainer.models.load import resolve_model
 from asrtune_trainer.models.remote import model_entries
 from asrtune_trainer.stages.base import StageContext
 from asrtune_trainer.stages.digest import directory_digest
+from asrtune_trainer.stages.local_list import waiting
 from asrtune_trainer.storage import local_path
 
 
@@ -37,7 +38,8 @@ def base_reference(context: StageContext) -> ModelRef:
 
 def model_directory(context: StageContext, model: ModelRef) -> Path:
     """Directory of a model, fetched if need be."""
-    return resolve_model(model, context.stores, context.scratch)
+    what = f"for the model {model.uri or model.hub}"
+    return resolve_model(model, context.stores, context.scratch, fetching=lambda: waiting(context, what))
 
 
 def reference_digest(context: StageContext, model: ModelRef) -> str:

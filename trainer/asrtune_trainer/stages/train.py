@@ -13,9 +13,8 @@ from asrtune_trainer.data.reasons import REMEDIES, Reason
 from asrtune_trainer.models.directory import read_directory
 from asrtune_trainer.models.load import check_supported
 from asrtune_trainer.stages.base import StageContext, StageResult, last_of, need
-from asrtune_trainer.stages.local_list import local_list, waiting
-from asrtune_trainer.stages.model_input import base_model, base_reference, model_digest
-from asrtune_trainer.storage import local_path
+from asrtune_trainer.stages.local_list import local_list
+from asrtune_trainer.stages.model_input import base_model, model_digest
 from asrtune_trainer.telemetry.events import Note
 from asrtune_trainer.telemetry.lines import utterances as count_of
 from asrtune_trainer.train.job import TrainJob, TrainSummary
@@ -75,7 +74,7 @@ def look_ahead(context: StageContext) -> None:
         StorageUnavailableError: the storage or the hub cannot be reached.
     """
     check_machine(context.run.gang, context.node)
-    model = check_supported(read_directory(_base(context)))
+    model = check_supported(read_directory(base_model(context)))
     fits = context.run.preset_models
     if fits and model not in fits:
         message = f"the preset was made for {' and '.join(fits)}, and this model is a {model}: its values may not suit"
@@ -93,19 +92,11 @@ def _job(context: StageContext) -> TrainJob:
         stage_uri=context.uri,
         attempt=context.attempt,
         fingerprint=context.fingerprint,
-        model=_base(context),
+        model=base_model(context),
         weights=_weights(context),
         train=local_list(context, "train"),
         validation=local_list(context, "validation"),
     )
-
-
-def _base(context: StageContext) -> Path:
-    reference = base_reference(context)
-    if reference.uri is not None and local_path(reference.uri) is not None:
-        return base_model(context)
-    with waiting(context, f"for the base model {reference.uri or reference.hub}"):
-        return base_model(context)
 
 
 def _weights(context: StageContext) -> Path | None:

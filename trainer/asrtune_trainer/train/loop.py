@@ -34,7 +34,7 @@ from asrtune_trainer.train.schedule import LearningRate
 from asrtune_trainer.train.validate import Validator
 
 SILENCE_SECONDS = 60.0
-"""Longest time without a log line: who watches must be able to tell slow steps from a hang."""
+"""A step that ends so long after the last log line has one: slow steps must not look like a hang."""
 
 
 @dataclass
@@ -57,8 +57,6 @@ class Trainer:
     reporter: Reporter
     stop: StopSignal
     progress: Progress
-    silent: bool = False
-    """Whether a rank has had no log line for too long: then the next step has one."""
 
     def run(self) -> Progress:
         """Train to the end.
@@ -138,10 +136,9 @@ class Trainer:
     def _after_step(self) -> None:
         step = self.progress.step
         every = self.params.validation.every_steps
-        if step == 1 or step % self.params.log_every_steps == 0 or self.silent:
-            self._log()
         stop, silent = self.gang.sum([float(bool(self.stop)), float(self.meter.age() >= SILENCE_SECONDS)])
-        self.silent = silent > 0
+        if step == 1 or step % self.params.log_every_steps == 0 or silent:
+            self._log()
         if stop:
             self._leave()
         if every and step % every == 0:
