@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from asrtune_api.status import AttemptStatus, StageState
 from asrtune_api.termination import TerminationMessage
@@ -27,7 +27,7 @@ def close(
     Returns:
         The closed record.
     """
-    closed = _ended(draft, unit, record, verdict, message, said=said)
+    closed = _ended(draft, unit, record, verdict, message)
     if verdict is Verdict.SUCCEEDED:
         take_results(draft, unit, closed, said)
     else:
@@ -40,21 +40,16 @@ def retire(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
     workload, pods = draft.workload(unit, record.attempt), draft.pods(unit, record.attempt)
     end = gang_end(workload, pods, draft.observed.lost_nodes, size=unit.nodes)
     end = end or End(Verdict.SPEC_CHANGED, "The spec has changed.")
-    _ended(draft, unit, record, end.verdict, end.message, said=end.said)
+    _ended(draft, unit, record, end.verdict, end.message)
     draft.set_stage(unit.key, state=StageState.PENDING)
 
 
-def _ended(
-    draft: Draft,
-    unit: Unit,
-    record: AttemptStatus,
-    verdict: Verdict,
-    message: str,
-    *,
-    said: TerminationMessage | None,
-) -> AttemptStatus:
+def _ended(draft: Draft, unit: Unit, record: AttemptStatus, verdict: Verdict, message: str) -> AttemptStatus:
     """The record of an attempt that has ended, with what it cost."""
     pods = draft.pods(unit, record.attempt)
+    said = _leaders_words(draft, unit, record)
+    if said is not None:
+        _take_checkpoint(draft, said)
     closed = record.model_copy(
         update={
             "verdict": verdict.value,
@@ -67,6 +62,29 @@ def _ended(
     closed = closed.model_copy(update={"lost_gpu_seconds": lost})
     draft.replace_record(record, closed)
     return closed
+
+
+def _leaders_words(draft: Draft, unit: Unit, record: AttemptStatus) -> TerminationMessage | None:
+    """What the leader said at its end, also where the operator, the queue or a node ended the gang."""
+    gone = [one for one in draft.observed.gone if (one.stage, one.attempt) == (unit.key, record.attempt)]
+    leaders = (one for one in (*draft.pods(unit, record.attempt), *gone) if not one.rank)
+    said = (TerminationMessage.decode(one.container.message) for one in leaders if one.container.message)
+    return next((one for one in said if one is not None), None)
+
+
+def _take_checkpoint(draft: Draft, said: TerminationMessage) -> None:
+    """What was saved on the way out was too late for /progress."""
+    saved = said.checkpoint
+    if saved is None or draft.progress is None:
+        return
+    at = datetime.fromtimestamp(saved.time, UTC).replace(microsecond=0) if saved.time else None
+    draft.progress = draft.progress.model_copy(
+        update={
+            "step": said.step or draft.progress.step,
+            "checkpoint_step": saved.step,
+            "checkpoint_at": at or draft.progress.checkpoint_at,
+        }
+    )
 
 
 def lives_on(draft: Draft, unit: Unit, record: AttemptStatus) -> bool:

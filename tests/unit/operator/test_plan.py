@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from asrtune_api.status import ConditionType, Phase, StageState
-from asrtune_api.termination import EndClass
+from asrtune_api.termination import EndClass, SavedCheckpoint
 from asrtune_operator.values.observed import Outcome
 from unit.operator.courses import at_train, condition, finish
 from unit.operator.runs import run_of
@@ -217,6 +217,25 @@ def test_graceful_interruptions_lose_nothing_and_kills_lose_what_follows_the_che
     record = next(one for one in world.status.attempts if one.stage == "train")
     assert (record.gpu_seconds, record.lost_gpu_seconds) == (800, 480)
     assert world.status.usage.lost[0].reason == "NodeLost"
+
+
+@pytest.mark.parametrize(("saved", "lost"), [(9, 0), (5, 480)])
+def test_what_is_saved_on_the_way_out_is_taken_from_the_leaders_last_words(saved: int, lost: int) -> None:
+    world = at_train()
+    at = world.now.timestamp() + 40
+    world.say(("train", 1), step=7, checkpoint_step=5, checkpoint_at=at)
+    world.settle()
+    world.wait(100)
+    world.settle()
+    checkpoint = SavedCheckpoint(step=saved, time=world.now.timestamp() if saved == 9 else at)
+    for name, pod in list(world.pods.items()):
+        if pod.stage == "train":
+            said = words(EndClass.INTERRUPTED, step=9, checkpoint=None if pod.rank else checkpoint)
+            world.end(name, 75, said, disruption="EvictionByEvictionAPI")
+    world.settle()
+    record = next(one for one in world.status.attempts if one.stage == "train")
+    assert (record.verdict, record.lost_gpu_seconds) == ("Evicted", lost)
+    assert (world.status.progress.step, world.status.progress.checkpoint_step) == (9, saved)
 
 
 def test_the_trainings_last_figures_stay_while_other_pods_evaluate():

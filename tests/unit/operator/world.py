@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from asrtune_api.policy import Backend
 from asrtune_api.progress import ProgressDocument
 from asrtune_api.status import FinetuneStatus, RunStatus
-from asrtune_api.termination import EndClass, TerminationMessage
+from asrtune_api.termination import EndClass, SavedCheckpoint, TerminationMessage
 from asrtune_operator.decide.plan import plan
 from asrtune_operator.values.actions import CreateGang, DeleteWorkload, Event, Plan
 from asrtune_operator.values.observed import (
@@ -190,10 +190,14 @@ class World:
         self.now += timedelta(seconds=seconds)
 
 
-def words(end_class: EndClass, message: str = "It was wrong.", step: int | None = None) -> str:
+def words(
+    end_class: EndClass,
+    message: str = "It was wrong.",
+    step: int | None = None,
+    checkpoint: SavedCheckpoint | None = None,
+) -> str:
     """A termination message."""
-    return (
-        TerminationMessage(end_class=end_class, message=message, remedy="Mend it.", step=step)
-        .encode()
-        .decode()
+    said = TerminationMessage(
+        end_class=end_class, message=message, remedy="Mend it.", step=step, checkpoint=checkpoint
     )
+    return said.encode().decode()
