@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.console import Console
 
-WIDE: Final = 400
+WIDE: Final = 4000
 """Columns of what is no terminal: nothing is folded there."""
 
 
