@@ -23,6 +23,10 @@ from tools.ports import lasting_port
 from tools.statuses import FAILED, PENDING, RUNNING, SUCCEEDED, SUSPENDED, store
 
 Json = dict[str, Any]
+BACKING_OFF = {
+    **PENDING,
+    "conditions": [one | {"reason": "BackingOff"} for one in PENDING["conditions"]],
+}
 Make = Callable[..., Json]
 
 
@@ -145,6 +149,8 @@ def test_suspend_resume_retry_write_what_they_say(
     make(RUNNING)
     assert "not suspended" in plugin.says("resume", "calls", "-n", namespace, code=3)
     assert "it has not failed (Running)" in plugin.says("retry", "calls", "-n", namespace, code=3)
+    cluster.api.patch_status("asrfinetunes", "calls", BACKING_OFF, namespace)
+    assert "calls is started again" in plugin.says("retry", "calls", "-n", namespace)
     plugin.says("suspend", "calls", "-n", namespace)
     assert cluster.api.get("asrfinetunes", "calls", namespace)["spec"]["suspend"] is True
     plugin.says("resume", "calls", "-n", namespace)

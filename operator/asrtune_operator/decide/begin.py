@@ -39,8 +39,8 @@ def begin(run: Run, before: RunStatus, observed: Observed, now: datetime) -> Dra
         failure=None if fresh else failure,
         complete=complete and not fresh,
     )
-    if draft.failure is not None and run.retry is not None and run.retry != before.retried:
-        _reopen(draft)
+    if run.retry is not None and run.retry != before.retried:
+        _try_again(draft)
     return draft
 
 
@@ -57,14 +57,19 @@ def _stages(run: Run, before: RunStatus, *, fresh: bool) -> dict[str, StageStatu
     return stages
 
 
-def _reopen(draft: Draft) -> None:
-    """A retry: what is done stays done, everything else gets its tries anew, and the deadline starts again."""
-    draft.failure = None
-    draft.finished_at = None
-    draft.started_at = None
-    draft.paused_seconds = 0
+def _try_again(draft: Draft) -> None:
+    """A retry: what is done stays done; a stage that failed or is put off gets its tries anew, and the first at once.
+
+    The deadline of a run that had failed starts again.
+    """
+    failed = draft.failure is not None
+    if failed:
+        draft.failure = None
+        draft.finished_at = None
+        draft.started_at = None
+        draft.paused_seconds = 0
     for name, stage in draft.stages.items():
-        if stage.state not in DONE:
+        if stage.state is StageState.INTERRUPTED or (failed and stage.state not in DONE):
             zero = {"retries": 0, "interruptions": 0, "stall_restarts": 0}
             draft.set_stage(name, state=StageState.PENDING, finished_at=None, **zero)
 

@@ -248,6 +248,26 @@ def test_a_retry_starts_a_failed_run_again_once():
     assert world.created[-1] == ("train", 2)
 
 
+def test_a_retry_ends_a_back_off_and_gives_all_tries_anew():
+    world = at_train(runPolicy={"maxRetries": 2, "backoffSeconds": 300})
+    for attempt in (1, 2, 3):
+        assert world.created[-1] == ("train", attempt)
+        for name in [
+            name for name, pod in world.pods.items() if (pod.stage, pod.attempt) == ("train", attempt)
+        ]:
+            world.end(name, 69, words(EndClass.STORAGE_UNAVAILABLE))
+        world.settle()
+        world.wait(20)  # the workload's pods are all gone
+        world.settle()
+        assert condition(world, ConditionType.RUNNING).reason == "BackingOff"
+        world.run = replace(world.run, retry=f"time {attempt}")
+        world.settle()
+        world.start_all()
+        world.settle()
+    assert world.created[-1] == ("train", 4)
+    assert world.status.phase is Phase.RUNNING
+
+
 GATE = {"criteria": [{"maxPercent": "5"}]}
 
 
