@@ -31,7 +31,7 @@ class FaultProxy:
         chance: how likely a request is spoiled; 0: none is.
         told: spoiled requests by what was done to them: a status before or after the server did its work, or a
             watch that was dropped.
-        torn: how likely a watch ends in the midst of a line.
+        torn: the part of a watch's chunks that end it in the midst of a line; not left to the dice, so that it happens.
         url: where the proxy listens.
     """
 
@@ -42,6 +42,7 @@ class FaultProxy:
     told: Counter[str] = field(default_factory=Counter)
     url: str = ""
     _dice: random.Random = field(default_factory=lambda: random.Random(11))
+    _chunks: int = 0
     _session: aiohttp.ClientSession | None = None
 
     async def serve(self, ready: threading.Event, done: asyncio.Event) -> None:
@@ -72,10 +73,15 @@ class FaultProxy:
         answer = await self._forward(request, drop=watch and spoiled)
         return self._fault(request, "after") if spoiled and not watch else answer
 
+    def _tears(self) -> bool:
+        self._chunks += 1
+        return self.torn > 0 and self._chunks % round(1 / self.torn) == 0
+
     def _fault(self, request: web.Request, when: str) -> web.Response:
         # A conflict says that nothing was done: it would be a lie afterwards.
         statuses = [429, 500, 503] + [409] * (request.method in _WRITES and when == "before")
-        status = self._dice.choice(statuses if when == "before" else [500, 503])
+        allowed = statuses if when == "before" else [500, 503]
+        status = min(allowed, key=lambda one: self.told[f"{one} {when}"])  # each of them, sooner or later
         self.told[f"{status} {when}"] += 1
         document = {
             "kind": "Status",
@@ -104,7 +110,7 @@ class FaultProxy:
                     return web.Response(status=200, headers=kept)
                 await answer.prepare(request)
                 async for chunk in given.content.iter_any():
-                    if "watch" in request.query and self._dice.random() < self.torn:
+                    if "watch" in request.query and self._tears():
                         self.told["watch torn"] += 1
                         await answer.write(chunk[: len(chunk) // 2])
                         break
