@@ -61,6 +61,16 @@ def test_the_plugin_in_a_pod_is_its_service_account(accepted: Accepted) -> None:
     assert "Succeeded" in said
 
 
+def test_the_operator_has_watched_and_never_stumbled(accepted: Accepted) -> None:
+    events = "asrtune_operator_watch_events_total"
+    (heard,) = accepted.prometheus.at(f'sum({events}{{resource="asrfinetunes"}})', accepted.ended)
+    assert heard.points[-1][1] > 1
+    kubectl = accepted.cluster.plane.kubectl
+    said = kubectl("logs", "--selector", "app.kubernetes.io/name=asrtune", "-n", SYSTEM, "--tail", "-1")
+    assert "lease is held" in said
+    assert "raceback" not in said
+
+
 def test_it_passes_its_gate(accepted: Accepted) -> None:
     gate = accepted.condition("QualityGatePassed")
     assert (gate["status"], gate["reason"]) == ("True", "Passed"), gate

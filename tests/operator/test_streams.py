@@ -7,6 +7,8 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from asrtune_operator.follow.streams import Streams
 from asrtune_operator.kube.credentials import credentials
 from asrtune_operator.values.kinds import FINETUNES, PODS, Resource
@@ -30,6 +32,41 @@ def account(cluster: Cluster, namespace: str) -> Path:
         }
     )
     return cluster.plane.as_service_account(namespace, "default")
+
+
+def test_they_need_no_name_of_the_user(
+    cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's user has none: no entry in /etc/passwd, no USER."""
+
+    def nobody() -> str:
+        raise KeyError("getpwuid(): uid not found: 65532")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    seen: list[str] = []
+
+    async def body() -> None:
+        async with credentials(account(cluster, namespace), None) as configuration:
+            streams = Streams(
+                configuration,
+                [FINETUNES],
+                {},
+                [namespace],
+                lambda _, document, __: seen.append(document["metadata"]["name"]),
+            )
+            streams.start()
+            for number in range(100):
+                await asyncio.sleep(0.1)
+                document = manifest()
+                document["metadata"] = {"name": f"run-{number}", "namespace": namespace}
+                cluster.api.create(document)
+                if "run-2" in seen:
+                    break
+            assert streams.alive
+            assert "run-2" in seen
+            await streams.stop()
+
+    asyncio.run(body())
 
 
 def test_a_watch_that_breaks_in_the_midst_of_a_line_is_noticed(

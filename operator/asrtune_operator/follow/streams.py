@@ -26,6 +26,7 @@ OnEvent = Callable[[Resource, Json, bool], None]
 PAGE: Final = 500
 _BACKOFFS: Final = (0.2, 0.5, 1, 2, 3, 5, 5, 5, 5, 5, 5, 5)
 _END_SECONDS: Final = 10
+_IDENTITY: Final = "asrtune-operator"
 _log = logging.getLogger(__name__)
 
 
@@ -80,6 +81,8 @@ class Streams:
         tasks = await kopf.spawn_tasks(
             registry=self._registry(),
             settings=self._settings(),
+            # Unset, kopf asks for the user's name, which a container's user has none of.
+            identity=_IDENTITY,  # type: ignore[arg-type]  # a NewType that kopf keeps to itself
             standalone=True,
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,

@@ -117,8 +117,9 @@ class Follower:
             _thread_safe(loop, self._on_event),
         )
         self._streams.start()
-        self._on.pulse.streaming = now()
-        if old is not None:
+        if old is None:
+            self._on.pulse.streaming = now()
+        else:  # whether the new ones live shows when they are looked at next
             await old.stop()
 
     def _on_event(self, kind: Resource, kept: Kept, gone: bool) -> None:  # noqa: FBT001 (a callback's)
