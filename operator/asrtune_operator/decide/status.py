@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Final
 
 from asrtune_api.base import format_decimal
-from asrtune_api.evaluation import EvaluationGate
+from asrtune_api.evaluation import BestModel, EvaluationGate, EvaluationStatus
 from asrtune_api.gate import judge
+from asrtune_api.scores import Score
 from asrtune_api.stages import StageType
 from asrtune_api.status import (
     Artifacts,
@@ -58,6 +59,8 @@ def status_of(draft: Draft) -> RunStatus:
         update["results"] = draft.results
     if isinstance(before, FinetuneStatus):
         update["best_cer"] = _best(draft)
+    if isinstance(before, EvaluationStatus):
+        update["best"] = _best_model(draft)
     return before.model_copy(update=update)
 
 
@@ -176,7 +179,8 @@ def _running(draft: Draft) -> Fact:
         )
         if draft.run.edited:
             text += (
-                " The spec was changed meanwhile: suspend and resume the run to make the change take effect."
+                " The spec was changed meanwhile: that takes effect when these pods have ended;"
+                " suspend and resume the run for it to do so now."
             )
         return kind, True, "PodsRunning", text
     if draft.wait is not None:
@@ -208,10 +212,7 @@ def _best(draft: Draft) -> BestCer | None:
     """The fine-tuned model's on the first test set of the new domain; before that, the best validation's."""
     measured = [one for one in draft.results if not one.baseline and not one.retention]
     if measured:
-        first = measured[0]
-        numbers = {"percent": first.cer, "low": first.low, "high": first.high}
-        texts = {key: format_decimal(value) for key, value in numbers.items()}
-        return BestCer.model_validate({**texts, "set": first.set})
+        return BestCer.model_validate(_rate(measured[0]))
     view = draft.observed.progress
     seen = view.document.best_cer if view is not None else None
     before = draft.before.best_cer if isinstance(draft.before, FinetuneStatus) else None
@@ -219,6 +220,20 @@ def _best(draft: Draft) -> BestCer | None:
     if seen is None:
         return None if fresh else before
     return BestCer.model_validate({"percent": format_decimal(round(seen, 2))})
+
+
+def _best_model(draft: Draft) -> BestModel | None:
+    """The compared model with the lowest error rate on the first test set that is no retention set."""
+    measured = [one for one in draft.results if not one.retention]
+    if not measured:
+        return None
+    best = min((one for one in measured if one.set == measured[0].set), key=lambda one: one.cer)
+    return BestModel.model_validate({**_rate(best), "model": best.model})
+
+
+def _rate(score: Score) -> dict[str, str]:
+    numbers = {"percent": score.cer, "low": score.low, "high": score.high}
+    return {**{key: format_decimal(value) for key, value in numbers.items()}, "set": score.set}
 
 
 def _artifacts(draft: Draft) -> Artifacts | None:

@@ -98,7 +98,12 @@ def _failed(view: RunView, now: datetime) -> tuple[str, str, str]:
     if found is None:
         return word, "", ""
     if found.reason == Verdict.SPEC_INVALID:
-        return word, found.reason, f"{found.message} It starts again when a corrected manifest is applied."
+        again = f"if it is not the manifest that was wrong, `kubectl asrtune retry {view.ref}` tries again"
+        return (
+            word,
+            found.reason,
+            f"{found.message} It starts again when a corrected manifest is applied; {again}.",
+        )
     mended = found.reason in set(Verdict) and Verdict(found.reason).fault is Fault.USER
     again = f"`kubectl asrtune retry {view.ref}` goes on from what is done."
     return word, found.reason, f"{found.message} {'Once that is mended, ' if mended else ''}{again}"
