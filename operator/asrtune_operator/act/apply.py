@@ -97,7 +97,8 @@ class Applier:
             if isinstance(action, DeleteWorkload):
                 resource = BACKENDS[action.workload.backend].resource
                 namespace, view = run.identity.namespace, action.workload
-                await self.client.delete(resource, namespace, view.name, uid=view.uid)
+                if not await self.client.delete(resource, namespace, view.name, uid=view.uid):
+                    self.store.drop(resource, view.uid)  # it is gone, and nobody has told
 
 
 def _resource(manifest: dict[str, Any]) -> Resource:

@@ -19,6 +19,8 @@ SETTLING: Final = timedelta(seconds=10)
 """How old an attempt must be before nothing to be seen of it means that somebody deleted it."""
 PATIENCE: Final = timedelta(seconds=30)
 """How long the rest of a gang may take to end by itself once one pod has failed: its messages say more then."""
+ENDING_SECONDS: Final = 15
+"""How often an attempt that ends is looked at, whatever the watches tell."""
 SHORT_LIVED: Final = timedelta(seconds=60)
 LONGEST_BACKOFF: Final = 600
 _AFTER_THE_GATE: Final = (
@@ -145,6 +147,7 @@ def _end(draft: Draft, unit: Unit, record: AttemptStatus) -> AttemptStatus:
             draft.look_again(first + PATIENCE)
         else:
             draft.stop(workload, record.message)
+    draft.look_in(ENDING_SECONDS)
     return record
 
 
