@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,20 @@ def account(cluster: Cluster, namespace: str) -> Path:
     return cluster.plane.as_service_account(namespace, "default")
 
 
+def make(cluster: Cluster, namespace: str, name: str) -> None:
+    cluster.api.create(manifest() | {"metadata": {"name": name, "namespace": namespace}})
+
+
+async def heard(cluster: Cluster, namespace: str, enough: Callable[[], bool]) -> None:
+    """Make runs, named run-0 and so on, until enough of them were heard of."""
+    for number in range(100):
+        await asyncio.sleep(0.1)
+        make(cluster, namespace, f"run-{number}")
+        if enough():
+            return
+    raise AssertionError("the streams bring nothing")
+
+
 def test_they_need_no_name_of_the_user(
     cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,15 +70,8 @@ def test_they_need_no_name_of_the_user(
                 lambda _, document, __: seen.append(document["metadata"]["name"]),
             )
             streams.start()
-            for number in range(100):
-                await asyncio.sleep(0.1)
-                document = manifest()
-                document["metadata"] = {"name": f"run-{number}", "namespace": namespace}
-                cluster.api.create(document)
-                if "run-2" in seen:
-                    break
+            await heard(cluster, namespace, lambda: "run-2" in seen)
             assert streams.alive
-            assert "run-2" in seen
             await streams.stop()
 
     asyncio.run(body())
@@ -85,17 +93,10 @@ def test_a_watch_that_breaks_in_the_midst_of_a_line_is_noticed(
                 lambda kind, document, _: seen.append((kind, document["metadata"]["name"])),
             )
             streams.start()
-            for number in range(100):
-                await asyncio.sleep(0.1)
-                document = manifest()
-                document["metadata"] = {"name": f"run-{number}", "namespace": namespace}
-                cluster.api.create(document)
-                if (FINETUNES, "run-2") in seen:
-                    break
+            await heard(cluster, namespace, lambda: (FINETUNES, "run-2") in seen)
             assert streams.alive
             proxy.torn = 1.0
-            document["metadata"] = {"name": "torn", "namespace": namespace}
-            cluster.api.create(document)
+            make(cluster, namespace, "torn")
             torn = time.monotonic()
             await asyncio.to_thread(wait_for, lambda: not streams.alive, timeout=20, what="the streams' end")
             return time.monotonic() - torn
