@@ -65,6 +65,8 @@ class ProgressDocument(BaseModel):
     """Optimiser step of the last checkpoint that is complete at the output URI."""
     checkpoint_at: float | None = None
     """When it was complete; unset for one that an earlier process saved."""
+    work_reports: int = 0
+    """How often work was counted, of any kind: grows also where percent and step stand, as in a long validation."""
     scores: list[SetScore] = Field(default_factory=list)
     """The last of each test set and model."""
     started: float = 0.0

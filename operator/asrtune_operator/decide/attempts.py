@@ -182,8 +182,6 @@ def _start(draft: Draft, unit: Unit, record: AttemptStatus | None) -> None:
     for name in unit.stages:
         draft.set_stage(name, state=StageState.PENDING)
     draft.set_stage(unit.key, attempts=number)
-    if draft.progress is not None:
-        draft.progress = draft.progress.model_copy(update={"advanced_at": None})
     draft.wait = Wait(WaitReason.CREATED, "The pods are being made.")
     draft.look_again(draft.now + SETTLING)
 

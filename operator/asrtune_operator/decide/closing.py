@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from asrtune_api.status import AttemptStatus, StageState
 from asrtune_api.termination import TerminationMessage
 from asrtune_operator.decide.draft import Draft
+from asrtune_operator.decide.progress_status import standing
 from asrtune_operator.decide.results import take_results
 from asrtune_operator.decide.usage import gpu_seconds, lost_gpu_seconds
 from asrtune_operator.decide.verdict import End, Fault, Verdict, gang_end
@@ -61,6 +62,7 @@ def _ended(draft: Draft, unit: Unit, record: AttemptStatus, verdict: Verdict, me
     lost = lost_gpu_seconds(closed, verdict, draft.progress, said)
     closed = closed.model_copy(update={"lost_gpu_seconds": lost})
     draft.replace_record(record, closed)
+    draft.progress = standing(draft.progress)
     return closed
 
 

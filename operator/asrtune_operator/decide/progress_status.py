@@ -56,8 +56,15 @@ def advance(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
         new = new.model_copy(update={name: getattr(old, name) for name in _OF_TRAINING})
     stands = said.stage_state != WAITING and old is not None and _mark(old) == _mark(new)
     if old is not None and old.advanced_at is not None and stands:
-        new = new.model_copy(update={"advanced_at": old.advanced_at})
+        worked = view.worked_at or old.advanced_at
+        new = new.model_copy(update={"advanced_at": max(old.advanced_at, worked)})
     draft.progress = new
+
+
+def standing(progress: Progress | None) -> Progress | None:
+    """What is left of it while nothing runs: how long the rest takes depends on when it goes on."""
+    gone = ("stage_percent", "eta", "eta_seconds", "advanced_at")
+    return progress and progress.model_copy(update=dict.fromkeys(gone))
 
 
 def percent_of(draft: Draft, stage: str, fraction: float) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 
 from asrtune_api.status import AttemptStatus, StageState
 from asrtune_operator.decide.draft import DONE, Draft
-from asrtune_operator.decide.progress_status import advance
+from asrtune_operator.decide.progress_status import advance, standing
 from asrtune_operator.decide.usage import gpu_seconds
 from asrtune_operator.decide.verdict import Verdict
 from asrtune_operator.values.observed import PodView, Wait, WaitReason
@@ -65,6 +65,7 @@ def asked_to_end(draft: Draft) -> Decision | None:
 
 def waits(draft: Draft, record: AttemptStatus) -> Decision | None:
     """An attempt whose pods do not all run: what it waits for, and whether that takes too long."""
+    draft.progress = standing(draft.progress)
     draft.wait = draft.observed.wait or Wait(WaitReason.CREATED, "The pods are being made.")
     return too_late(draft, record.created_at, draft.wait) or too_long(draft)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -186,6 +186,13 @@ class ProgressView:
     attempt: int
     document: ProgressDocument
     read_at: datetime
+    worked_at: datetime | None = None
+    """When a growth of its `work_reports` was seen last; None before the first."""
+
+    def followed_by(self, document: ProgressDocument, now: datetime) -> ProgressView:
+        """What the same attempt says next."""
+        worked = now if document.work_reports > self.document.work_reports else self.worked_at
+        return replace(self, document=document, read_at=now, worked_at=worked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,13 +84,12 @@ class ProgressReader:
             return
         self._silent.pop(target.pod.uid, None)
         memory = self._reconciler.memory(target.uid)
-        before = memory.progress
-        memory.progress = ProgressView(target.pod.stage, target.pod.attempt, document, datetime.now(UTC))
-        if before is None or (before.stage, before.attempt, before.document) != (
-            target.pod.stage,
-            target.pod.attempt,
-            document,
-        ):
+        before, now = memory.progress, datetime.now(UTC)
+        if before is None or (before.stage, before.attempt) != (target.pod.stage, target.pod.attempt):
+            before, memory.progress = None, ProgressView(target.pod.stage, target.pod.attempt, document, now)
+        else:
+            memory.progress = before.followed_by(document, now)
+        if before is None or before.document != document:
             self._on_change(target.uid)
 
 

@@ -173,6 +173,33 @@ def test_a_stall_restarts_the_gang_so_many_times():
     assert condition(world, ConditionType.FAILED).reason == "Stalled"
 
 
+def test_a_long_validation_is_no_stall_as_long_as_its_batches_go_on():
+    world = at_train(runPolicy={"stallTimeoutSeconds": 100})
+    for reports in range(5):
+        world.say(("train", 1), step=4, total_steps=10, work_reports=reports)
+        world.settle()
+        world.wait(60)
+        assert world.status.phase is Phase.RUNNING
+    world.say(("train", 1), step=4, total_steps=10, work_reports=4)
+    world.wait(41)
+    world.settle()
+    assert world.status.attempts[-1].verdict == "Stalled"
+
+
+def test_how_long_it_takes_is_not_told_of_a_run_that_waits():
+    world = at_train()
+    world.say(("train", 1), step=4, total_steps=10, stage_percent=40, eta_seconds=600)
+    world.settle()
+    assert (world.status.progress.eta, world.status.progress.stage_percent) == ("10m", 40)
+    name, *others = (name for name, pod in world.pods.items() if pod.stage == "train")
+    world.end(name, 137, reason="OOMKilled")
+    for other in others:
+        world.vanish(other)
+    world.settle()
+    assert (world.status.progress.eta, world.status.progress.stage_percent) == (None, None)
+    assert (world.status.progress.step, world.status.progress.total_steps) == (4, 10)
+
+
 def test_who_cannot_be_read_is_not_known_to_hang():
     world = at_train(runPolicy={"stallTimeoutSeconds": 100})
     world.wait(10_000)

@@ -184,7 +184,11 @@ class World:
     def say(self, key: Key, **values: object) -> None:
         """Rank 0 of an attempt answers at /progress."""
         document = ProgressDocument.model_validate({"run": "one", "stage": key[0], **values})
-        self.progress = ProgressView(key[0], key[1], document, self.now)
+        before = self.progress
+        if before is not None and (before.stage, before.attempt) == key:
+            self.progress = before.followed_by(document, self.now)
+        else:
+            self.progress = ProgressView(key[0], key[1], document, self.now)
 
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)

@@ -88,6 +88,8 @@ class ProgressState:
     checkpoint_step: int | None = None
     checkpoint_at: float | None = None
     """None for a checkpoint that an earlier process saved."""
+    work_reports: int = 0
+    """How often work was counted, of any kind."""
     scores: tuple[Scored, ...] = ()
     """The last of each test set and model."""
 
@@ -98,7 +100,8 @@ class ProgressState:
 
     def apply(self, event: Event, now: float) -> ProgressState:
         """The state after an event; pure."""
-        state = replace(self, updated=now)
+        reports = self.work_reports + isinstance(event, Work)
+        state = replace(self, updated=now, work_reports=reports)
         match event:
             case StageStarted():
                 state = _enter(state, event, "running", 0.0)
@@ -191,6 +194,7 @@ class ProgressState:
             best_cer=self.best_cer,
             checkpoint_step=self.checkpoint_step,
             checkpoint_at=_rounded(self.checkpoint_at),
+            work_reports=self.work_reports,
             scores=[
                 SetScore(
                     set=one.set,
