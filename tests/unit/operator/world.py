@@ -88,6 +88,7 @@ class World:
             return
         key = (action.unit.key, action.attempt)
         assert key not in self.workloads, f"{key} made twice"
+        assert action.attempt > max(self.traces(action.unit.key), default=0), f"{key} was there before"
         alive = [pod.name for pod in self.pods.values() if self.alive(pod)]
         assert not alive, f"{key} is made while {alive} live"
         self.created.append(key)
@@ -103,6 +104,12 @@ class World:
         )
         if self.run.queue is None:
             self.make_pods(key)
+
+    def traces(self, stage: str) -> list[int]:
+        """Attempts at a stage of which something tells: a workload, a pod, the status."""
+        children = (*self.workloads.values(), *self.pods.values())
+        told = [one.attempts for one in self.status.stages if one.name == stage]
+        return [*told, *(one.attempt for one in children if one.stage == stage)]
 
     def alive(self, pod: PodView) -> bool:
         return not pod.ended and pod.node not in self.lost_nodes
