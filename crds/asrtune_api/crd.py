@@ -56,6 +56,8 @@ RUNTIME_COLUMNS = (
     ("Backend", "string", ".spec.backend", 0),
     ("Endpoint", "string", ".spec.storage.endpoint", 1),
 )
+FAILED_OF = ("Failed of", "string", '.status.conditions[?(@.type=="Failed")].reason', 0)
+WAITS_FOR = ("Pods", "string", '.status.conditions[?(@.type=="Running")].reason', 1)
 KINDS = (
     Kind(
         ASRFinetune,
@@ -64,9 +66,11 @@ KINDS = (
         (
             ("Phase", "string", ".status.phase", 0),
             ("Stage", "string", ".status.stage", 0),
-            ("Progress", "integer", ".status.progress.percent", 0),
+            ("Percent", "integer", ".status.progress.percent", 0),
             ("CER", "string", ".status.bestCer.percent", 0),
             ("ETA", "string", ".status.progress.eta", 0),
+            FAILED_OF,
+            WAITS_FOR,
             ("Preset", "string", ".spec.recipe.preset", 1),
             ("Output", "string", ".spec.output.uri", 1),
         ),
@@ -82,7 +86,9 @@ KINDS = (
             ("Best", "string", ".status.best.model", 0),
             ("CER", "string", ".status.best.percent", 0),
             ("Gate", "string", '.status.conditions[?(@.type=="QualityGatePassed")].status', 0),
-            ("Progress", "integer", ".status.progress.percent", 1),
+            FAILED_OF,
+            ("Percent", "integer", ".status.progress.percent", 1),
+            WAITS_FOR,
             ("Output", "string", ".spec.output.uri", 1),
         ),
         status=EvaluationStatus,

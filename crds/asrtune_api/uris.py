@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+import re
+from typing import Final
 from urllib.parse import unquote
 
 from asrtune_api.errors import SpecInvalidError
+
+_ALMOST: Final = re.compile(r"(s3|file):", re.IGNORECASE)
 
 
 def absolute_uri(uri: str, base: str | None, *, where: str) -> str:
@@ -24,6 +28,13 @@ def absolute_uri(uri: str, base: str | None, *, where: str) -> str:
         return uri
     if uri.startswith("file:///"):
         return posixpath.normpath(unquote(uri.removeprefix("file://")))
+    if _ALMOST.match(uri):
+        raise SpecInvalidError(
+            f'"{uri}" is no URI that asrtune reads.',
+            where=where,
+            remedy="Write s3://bucket/key or file:///path, in small letters and with these slashes.",
+            reason="UriInvalid",
+        )
     if uri == "~" or uri.startswith("~/"):
         raise SpecInvalidError(
             f'"{uri}": ~ is not expanded.', where=where, remedy="Write the path in full.", reason="UriInvalid"

@@ -75,6 +75,7 @@ def test_as_kubectl_finds_it(cluster: Cluster, namespace: str, plugin: Plugin, m
 
 def test_all_runs(namespace: str, plugin: Plugin, make: Make) -> None:
     assert plugin.says("status", "-n", namespace) == f"There are no runs in namespace {namespace}."
+    assert "there is no namespace spech." in plugin.says("status", "-n", "spech", code=3)
     make(RUNNING, "one")
     make(FAILED, "two")
     make({}, "weekly", "ASREvaluation")
@@ -147,7 +148,7 @@ def test_suspend_resume_retry_write_what_they_say(
     cluster: Cluster, namespace: str, plugin: Plugin, make: Make
 ) -> None:
     make(RUNNING)
-    assert "not suspended" in plugin.says("resume", "calls", "-n", namespace, code=3)
+    assert "it is not suspended. It runs." in plugin.says("resume", "calls", "-n", namespace, code=3)
     assert "it has not failed (Running)" in plugin.says("retry", "calls", "-n", namespace, code=3)
     cluster.api.patch_status("asrfinetunes", "calls", BACKING_OFF, namespace)
     assert "calls is started again" in plugin.says("retry", "calls", "-n", namespace)
@@ -169,6 +170,10 @@ def test_what_has_ended_is_not_suspended(
     ended = SUCCEEDED | {"observedGeneration": made["metadata"]["generation"]}
     cluster.api.patch_status("asrfinetunes", "calls", ended, namespace)
     assert "it has ended (Succeeded)" in plugin.says("suspend", "calls", "-n", namespace, code=3)
+    assert "it is not suspended. It is done." in plugin.says("resume", "calls", "-n", namespace, code=3)
+    cluster.api.patch_status("asrfinetunes", "calls", FAILED, namespace)
+    hint = f"`kubectl asrtune retry calls -n {namespace}` starts it again."
+    assert hint in plugin.says("resume", "calls", "-n", namespace, code=3)
 
 
 def test_an_evaluation_by_name(cluster: Cluster, namespace: str, plugin: Plugin, make: Make) -> None:

@@ -247,7 +247,8 @@ def test_hosts_apart(cluster: Cluster) -> None:
 def test_runtime_is_missing(cluster: Cluster) -> None:
     waiting = start(cluster, runtimeRef={"name": "absent", "kind": "ASRRuntime"})
     assert waiting.told("RuntimeNotFound") == (
-        f"there is no ASRRuntime absent in namespace {waiting.namespace}; it goes on as soon as there is."
+        f"there is no ASRRuntime absent in namespace {waiting.namespace}; it goes on as soon as there is. "
+        "There are no ASRRuntimes."
     )
 
 

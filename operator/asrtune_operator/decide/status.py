@@ -30,6 +30,12 @@ from asrtune_operator.decide.verdict import Verdict
 Fact = tuple[ConditionType, bool | None, str, str]
 """Type, whether it holds (None: unknown), reason, message."""
 _LONGEST: Final = 4096
+_CHECKED: Final = {
+    "utterances": "{:,.0f} utterances",
+    "trainHours": "{:,.1f} h to train on",
+    "rejected": "{:,.0f} lines rejected",
+}
+"""What is told of a Prepare's metrics where it is not 0."""
 _STATUS: Final = {True: ConditionStatus.TRUE, False: ConditionStatus.FALSE, None: ConditionStatus.UNKNOWN}
 
 
@@ -135,7 +141,7 @@ def _data_validated(draft: Draft) -> Iterator[Fact]:
 
 def _counts(draft: Draft, names: list[str]) -> str:
     metrics = {key: value for name in names for key, value in draft.stages[name].metrics.items()}
-    told = [f"{round(value)} {key}" for key, value in metrics.items() if value == int(value)][:6]
+    told = [text.format(metrics[key]) for key, text in _CHECKED.items() if metrics.get(key)]
     return f"Checked: {', '.join(told)}." if told else "The data has been checked."
 
 

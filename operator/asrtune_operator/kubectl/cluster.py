@@ -24,7 +24,7 @@ from asrtune_operator.kubectl.failing import PluginError
 from asrtune_operator.kubectl.options import Where
 from asrtune_operator.kubectl.runs import Json, Ref, RunView
 from asrtune_operator.render.pods import CONTAINER
-from asrtune_operator.values.kinds import EVALUATIONS, EVENTS, FINETUNES, PODS, Resource
+from asrtune_operator.values.kinds import EVALUATIONS, EVENTS, FINETUNES, NAMESPACES, PODS, Resource
 
 MANAGER: Final = "kubectl-asrtune"
 """Field manager of what the plugin changes."""
@@ -95,6 +95,15 @@ class Cluster:
                 remedy="asrtune is not installed there: who runs the cluster installs its CRDs and operator.",
             ) from None
         return sorted(views, key=lambda view: view.run.created)
+
+    async def is_there(self) -> bool:
+        """Whether the namespace exists; who may not see namespaces is not told that one does not."""
+        try:
+            return await self.client.get(NAMESPACES, None, self.namespace) is not None
+        except ApiError as error:
+            if error.status == _FORBIDDEN:
+                return True
+            raise
 
     async def change(self, ref: Ref, patch: Mapping[str, Any]) -> RunView:
         """Change a run by a JSON merge patch."""

@@ -83,7 +83,7 @@ def _suspended(view: RunView, now: datetime) -> tuple[str, str, str]:
         if progress and progress.checkpoint_step
         else ""
     )
-    text = (found.message if found else "") + saved + f" `kubectl asrtune resume {view.ref}` goes on."
+    text = (found.message if found else "") + saved + f" `kubectl asrtune resume {view.named}` goes on."
     return "Suspended" + (f" for {between(since, now)}" if since else ""), "", text
 
 
@@ -98,14 +98,14 @@ def _failed(view: RunView, now: datetime) -> tuple[str, str, str]:
     if found is None:
         return word, "", ""
     if found.reason == Verdict.SPEC_INVALID:
-        again = f"if it is not the manifest that was wrong, `kubectl asrtune retry {view.ref}` tries again"
+        again = f"if it is not the manifest that was wrong, `kubectl asrtune retry {view.named}` tries again"
         return (
             word,
             found.reason,
             f"{found.message} It starts again when a corrected manifest is applied; {again}.",
         )
     mended = found.reason in set(Verdict) and Verdict(found.reason).fault is Fault.USER
-    again = f"`kubectl asrtune retry {view.ref}` goes on from what is done."
+    again = f"`kubectl asrtune retry {view.named}` goes on from what is done."
     return word, found.reason, f"{found.message} {'Once that is mended, ' if mended else ''}{again}"
 
 

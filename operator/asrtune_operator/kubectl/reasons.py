@@ -80,7 +80,7 @@ def why_of(view: RunView, pods: Sequence[Json], events: Sequence[Json], now: dat
         reason=head.reason,
         text=head.text,
         pods=_pods([pod_view(pod) for pod in pods]),
-        events=[_event(one, now) for one in _last(events)],
+        events=[_event(one, now) for one in _last(events, head.text)],
     )
 
 
@@ -102,9 +102,13 @@ def _pods(pods: Sequence[PodView]) -> list[str]:
     ]
 
 
-def _last(events: Sequence[Json]) -> Sequence[Json]:
-    """The last ones, each reason and message once."""
-    newest = {(one.get("reason"), one.get("message")): one for one in sorted(events, key=_when)}
+def _last(events: Sequence[Json], said: str) -> Sequence[Json]:
+    """The last ones, each reason and message once, without what is said already."""
+    newest = {
+        (one.get("reason"), text): one
+        for one in sorted(events, key=_when)
+        if not (text := str(one.get("message", "")).strip()) or text not in said
+    }
     return sorted(newest.values(), key=_when)[-_EVENTS:]
 
 

@@ -30,8 +30,7 @@ def resume(
     async def work(cluster: Cluster) -> None:
         view = await cluster.run(ref_of(name))
         if not view.run.spec.get("suspend"):
-            remedy = f"`kubectl asrtune why {view.ref}` says why it does not run."
-            raise PluginError("it is not suspended.", where=view.title, remedy=remedy)
+            raise _refusal(view)
         view = await cluster.change(view.ref, {"spec": {"suspend": False}})
         typer.echo(f"{view.title} is to go on.")
         if wait:
@@ -39,6 +38,17 @@ def resume(
             typer.echo(f"{view.title}: {view.status.phase}, stage {view.status.stage}.")
 
     ask(Where(kubeconfig, context, namespace), work)
+
+
+def _refusal(view: RunView) -> PluginError:
+    phase = view.status.phase
+    if phase is Phase.FAILED:
+        remedy = f"It has failed: `kubectl asrtune retry {view.named}` starts it again."
+    elif phase in {Phase.SUCCEEDED, Phase.RUNNING}:
+        remedy = "It is done." if phase is Phase.SUCCEEDED else "It runs."
+    else:
+        remedy = f"`kubectl asrtune why {view.named}` says why it does not run."
+    return PluginError("it is not suspended.", where=view.title, remedy=remedy)
 
 
 def _reached(view: RunView) -> bool:

@@ -19,10 +19,11 @@ from asrtune_operator.values.observed import WaitReason
 if TYPE_CHECKING:
     from asrtune_operator.kubectl.cluster import Cluster
 
+_WHY: Final = "`kubectl asrtune why {name}` says what it waits for."
 _REMEDIES: Final = {
-    Phase.SUSPENDED: "`kubectl asrtune resume` lets it go on.",
+    Phase.SUSPENDED: "`kubectl asrtune resume {name}` lets it go on.",
     Phase.SUCCEEDED: "To run it again, create another one with another output.",
-    Phase.RUNNING: "It runs; `kubectl asrtune status` shows how far it is.",
+    Phase.RUNNING: "It runs; `kubectl asrtune status {name}` shows how far it is.",
 }
 
 
@@ -61,9 +62,9 @@ def _backs_off(view: RunView) -> bool:
 
 def _refusal(view: RunView) -> PluginError:
     phase = view.status.phase
-    remedy = _REMEDIES.get(phase, "") if phase is not None else ""
+    remedy = _REMEDIES.get(phase, _WHY) if phase is not None else _WHY
     return PluginError(
         f"it has not failed ({phase or 'New'}), so there is nothing to retry.",
         where=view.title,
-        remedy=remedy or f"`kubectl asrtune why {view.ref}` says what it waits for.",
+        remedy=remedy.format(name=view.named),
     )

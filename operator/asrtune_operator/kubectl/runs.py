@@ -74,6 +74,11 @@ class RunView:
         return Ref(self.run.resource, self.run.identity.name)
 
     @property
+    def named(self) -> str:
+        """What this plugin's commands are given for it."""
+        return f"{self.ref} -n {self.run.identity.namespace}"
+
+    @property
     def title(self) -> str:
         return f"{self.run.identity.namespace}/{self.ref}"
 

@@ -13,6 +13,7 @@ from rich.live import Live
 
 from asrtune_operator.kubectl.asking import ask
 from asrtune_operator.kubectl.consoles import answers
+from asrtune_operator.kubectl.failing import PluginError
 from asrtune_operator.kubectl.options import As, Context, Kubeconfig, Namespace, Output, Where
 from asrtune_operator.kubectl.overview import overview
 from asrtune_operator.kubectl.runs import RunView, ref_of
@@ -60,7 +61,12 @@ def status(
 async def _look(cluster: Cluster, name: str | None) -> list[RunView]:
     if name is not None:
         return [await cluster.run(ref_of(name))]
-    return [view for kind in (FINETUNES, EVALUATIONS) for view in await cluster.runs(kind)]
+    views = [view for kind in (FINETUNES, EVALUATIONS) for view in await cluster.runs(kind)]
+    if not views and not await cluster.is_there():
+        raise PluginError(
+            f"there is no namespace {cluster.namespace}.", remedy="Name the one of your runs: -n NAMESPACE."
+        )
+    return views
 
 
 def _shown(cluster: Cluster, name: str | None, views: list[RunView]) -> RenderableType:

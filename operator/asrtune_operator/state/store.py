@@ -112,6 +112,11 @@ class Store:
         """A runtime by its name; the namespace does not count for a ClusterASRRuntime."""
         return self._runtimes.get(("" if kind == CLUSTER_RUNTIMES.kind else namespace, name))
 
+    def runtime_names(self, kind: str, namespace: str) -> list[str]:
+        """The runtimes of a kind that a run in a namespace may name."""
+        place = "" if kind == CLUSTER_RUNTIMES.kind else namespace
+        return sorted(name for where, name in self._runtimes if where == place)
+
     def workloads(self, uid: str) -> list[WorkloadView]:
         """A run's workloads, the oldest first."""
         return sorted(

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from asrtune_api.base import ApiModel
 from asrtune_api.errors import AsrtuneError, NotReadyError, SpecInvalidError
 from asrtune_api.evaluation import ASREvaluation
-from asrtune_api.finetune import ASRFinetune, Resources
+from asrtune_api.finetune import ASRFinetune, Resources, RuntimeRef
 from asrtune_api.gate import QualityGate
 from asrtune_api.policy import Backend
 from asrtune_api.problems import problems_of
@@ -22,9 +22,10 @@ from asrtune_api.resolve import resolve, storage_secret
 from asrtune_api.resolve_evaluation import resolve_evaluation
 from asrtune_api.runspec import RunSpec, parse_runspec
 from asrtune_api.runtime import ASRRuntime, ClusterASRRuntime, Runtime, RuntimeSpec
+from asrtune_api.suggest import did_you_mean
 from asrtune_operator.backends.registry import choose, unavailable
 from asrtune_operator.state.objects import RunObject, RuntimeObject
-from asrtune_operator.values.kinds import Resource
+from asrtune_operator.values.kinds import CLUSTER_RUNTIMES, Resource
 from asrtune_operator.values.observed import Wait, WaitReason
 from asrtune_operator.values.places import POD
 from asrtune_operator.values.run import Run, Unready
@@ -42,6 +43,7 @@ class Surroundings:
 
     Attributes:
         runtime: the runtime that it names, or the cluster's default; None where there is none.
+        runtimes: names of those that it could name of this kind.
         finetunes: those of its namespace that it names.
         served: kinds that the API server serves.
         image: where the runtime names none.
@@ -50,6 +52,7 @@ class Surroundings:
     """
 
     runtime: RuntimeObject | None
+    runtimes: Collection[str] = ()
     finetunes: Mapping[str, RunObject] = field(default_factory=dict)
     served: Collection[Resource]
     image: str
@@ -80,7 +83,9 @@ def understand(run: RunObject, manifest: Manifest, around: Surroundings) -> Run 
         text = (
             f"there is no {named.kind} {named.name}{_place(named.kind, run)}; it goes on as soon as there is."
         )
-        return unready(wait=Wait(WaitReason.RUNTIME_NOT_FOUND, text))
+        return unready(
+            wait=Wait(WaitReason.RUNTIME_NOT_FOUND, f"{text} {_others(named, around.runtimes)}".strip())
+        )
     try:
         runtime = _runtime(around.runtime)
         spec = _resolve(manifest, runtime, around)
@@ -177,6 +182,16 @@ def _problems(error: ValidationError, model: type[ApiModel], document: Any) -> s
 
 def _place(kind: str, run: RunObject) -> str:
     return f" in namespace {run.identity.namespace}" if kind == "ASRRuntime" else ""
+
+
+def _others(named: RuntimeRef, runtimes: Collection[str]) -> str:
+    """What was probably meant."""
+    if runtimes or named.kind != CLUSTER_RUNTIMES.kind:
+        return did_you_mean(named.name, runtimes, what=f"{named.kind}s")
+    return (
+        f"The operator sees no {named.kind} at all; one that serves single namespaces never does: "
+        "name an ASRRuntime there."
+    )
 
 
 def _unready(

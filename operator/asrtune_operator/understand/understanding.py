@@ -80,6 +80,7 @@ class Understanding:
         edited = _edited(manifest, status)
         around = Surroundings(
             runtime=self._runtime(run, names),
+            runtimes=self._store.runtime_names(names.runtime[0], run.identity.namespace),
             finetunes=self._finetunes(run, names),
             served=self._served,
             image=self._image,

@@ -57,7 +57,7 @@ def test_a_pod_that_prepares_sees_that_the_model_is_not_on_s3(tmp_path, s3_serve
     part = ("--start-at=prepare", "--stop-after=prepare", f"--run-uid={UID}", "--namespace=speech")
     pod = start_pod(write_run(project), tmp_path / "pod", *part, environment=keys)
     assert pod.wait() == 78, pod.said()
-    assert f"s3://{bucket}/models/bass: there is no model here" in pod.said()
+    assert f"s3://{bucket}/models/bass: there is no model here: nothing lies below" in pod.said()
     assert not (project.output / "stages/prepare").exists()
 
 

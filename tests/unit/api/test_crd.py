@@ -119,7 +119,7 @@ def test_columns_lead_to_fields() -> None:
 def test_finetune_answers_how_far_how_good_how_long() -> None:
     (version,) = crd.definition(crd.KINDS[0])["spec"]["versions"]
     shown = [c["name"] for c in version["additionalPrinterColumns"] if not c.get("priority")]
-    assert shown == ["Phase", "Stage", "Progress", "CER", "ETA", "Age"]
+    assert shown == ["Phase", "Stage", "Percent", "CER", "ETA", "Failed of", "Age"]
     assert version["subresources"] == {"status": {}}
 
 

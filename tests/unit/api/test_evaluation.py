@@ -66,7 +66,7 @@ def test_get_answers_which_is_best_and_whether_it_is_good_enough() -> None:
     kind = next(kind for kind in crd.KINDS if kind.model is ASREvaluation)
     (version,) = crd.definition(kind)["spec"]["versions"]
     shown = [c["name"] for c in version["additionalPrinterColumns"] if not c.get("priority")]
-    assert shown == ["Phase", "Baseline", "Best", "CER", "Gate", "Age"]
+    assert shown == ["Phase", "Baseline", "Best", "CER", "Gate", "Failed of", "Age"]
     assert version["subresources"] == {"status": {}}
 
 

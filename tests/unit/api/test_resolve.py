@@ -204,6 +204,8 @@ def test_uris_become_absolute(uri: str, base: str | None, absolute: str) -> None
         ("data", None, "relative path, which means nothing on a cluster"),
         ("../../a", "s3://bkt/runs", "leaves the bucket"),
         ("~/a", "/m", "~ is not expanded"),
+        ("s3:/bucket/a", "/m", "is no URI that asrtune reads"),
+        ("file:/a", None, "is no URI that asrtune reads"),
     ],
 )
 def test_uri_that_leads_nowhere(uri: str, base: str | None, words: str) -> None:

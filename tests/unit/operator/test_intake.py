@@ -107,7 +107,11 @@ def test_a_named_runtime_that_is_missing_is_waited_for() -> None:
     assert found.wait is not None
     assert found.wait.reason is WaitReason.RUNTIME_NOT_FOUND
     assert "ASRRuntime gpu in namespace speech" in found.wait.message
+    assert "There are no ASRRuntimes." in found.wait.message
     assert found.start_deadline_seconds == 60
+    assert 'Did you mean "gpus"?' in unready(named, runtimes=["gpus", "spot"]).wait.message
+    of_the_cluster = unready(finetune({"runtimeRef": {"name": "gpu"}}))
+    assert "one that serves single namespaces never does" in of_the_cluster.wait.message
 
 
 def test_a_backend_that_is_not_installed_is_waited_for() -> None:

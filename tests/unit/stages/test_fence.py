@@ -43,6 +43,14 @@ def test_a_later_attempt_ends_an_earlier_one(fence):
     second.check()
 
 
+def test_what_is_wrong_with_its_file_is_told_of_the_output(tmp_path):
+    file = tmp_path / "runs"
+    file.write_text("")
+    with pytest.raises(AsrtuneError) as caught:
+        Fence(Stores(), str(file), attempt(1)).enter()
+    assert caught.value.where == f"spec.output.uri {file}"
+
+
 def test_the_same_attempt_may_begin_again(fence):
     fence(attempt(1)).enter()
     again = fence(attempt(1))

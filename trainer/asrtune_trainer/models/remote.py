@@ -20,5 +20,8 @@ def model_entries(stores: Stores, uri: str) -> list[Entry]:
     if entries := list(stores.of(uri).entries(uri)):
         return entries
     raise SpecInvalidError(
-        "there is no model here.", where=uri, remedy="Check the URI.", reason="ModelNotFound"
+        "there is no model here: nothing lies below this prefix.",
+        where=uri,
+        remedy="Check spec.model.uri (of an evaluation, spec.models).",
+        reason="ModelNotFound",
     )

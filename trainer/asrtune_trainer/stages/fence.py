@@ -7,7 +7,8 @@ that follows there is a moment, since S3 has no lock; a checkpoint that two have
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from pydantic import BaseModel, Field, ValidationError
@@ -137,18 +138,29 @@ class Fence:
 
     def _read(self) -> FenceRecord | None:
         try:
-            return FenceRecord.model_validate_json(self._storage.read_bytes(self._uri))
+            with self._known_as_output():
+                return FenceRecord.model_validate_json(self._storage.read_bytes(self._uri))
         except (ObjectMissingError, ValidationError):
             return None
 
     def _write(self, record: FenceRecord) -> None:
-        self._storage.write_bytes(self._uri, record.model_dump_json(indent=1).encode())
+        with self._known_as_output():
+            self._storage.write_bytes(self._uri, record.model_dump_json(indent=1).encode())
+
+    @contextmanager
+    def _known_as_output(self) -> Iterator[None]:
+        """Nobody has written of a fence: what goes wrong with its file goes wrong with the output."""
+        try:
+            yield
+        except AsrtuneError as error:
+            error.where = f"spec.output.uri {self._output}"
+            raise
 
     def _superseded(self, holder: Attempt) -> AsrtuneError:
         return InterruptedRunError(
             f"attempt {holder.number} at stage {holder.stage} of run {holder.run} has begun; this one has written "
             "nothing since.",
-            where=self._output,
+            where=f"spec.output.uri {self._output}",
             remedy="Nothing is to be done: the later attempt goes on.",
             reason="Superseded",
         )

@@ -154,6 +154,14 @@ def test_why_tells_pods_and_the_last_events(snapshot: SnapshotAssertion) -> None
     assert said.document() == snapshot
 
 
+def test_why_does_not_say_the_same_twice() -> None:
+    (failed,) = (one for one in FAILED["conditions"] if one["type"] == "Failed")
+    events = [event("Failed", failed["message"], 1), event("FailedScheduling", "0/4 nodes", 2, "Pod")]
+    said = why_of(RunView(run(FAILED)), [], events, NOW)
+    assert failed["message"] in said.text
+    assert [line for line in said.events if "0/4 nodes" in line] == list(said.events)
+
+
 def test_what_a_gang_says_alike_is_told_once() -> None:
     scheduled = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/4 nodes"}
     pods = [pod(f"calls-train-2-{rank}", phase="Pending", conditions=[scheduled]) for rank in range(10)]
@@ -170,7 +178,7 @@ def test_a_wrong_manifest_is_corrected_or_what_it_names_is() -> None:
     status["conditions"][1] |= {"reason": "SpecInvalid", "message": "It is wrong."}
     shown = " ".join(text(screen(RunView(run(status)), NOW), 200).split())
     assert "It is wrong. It starts again when a corrected manifest is applied; if it is not" in shown
-    assert "`kubectl asrtune retry calls` tries again" in shown
+    assert "`kubectl asrtune retry calls -n speech` tries again" in shown
 
 
 def test_results_of_the_fixtures_are_of_the_api() -> None:
