@@ -22,7 +22,8 @@ _OF_TRAINING: Final = (
     "checkpoint_step",
     "checkpoint_at",
 )
-"""Figures that stages after the training have none of: its last ones stay, as where one pod runs them all."""
+"""Figures that stages after the training have none of, nor one that goes on before it has read its checkpoint: the last
+ones stay."""
 
 
 def advance(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
@@ -52,8 +53,9 @@ def advance(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
             "advanced_at": view.read_at,
         }
     )
-    if old is not None and not unit.trains:
+    if old is not None and not (unit.trains and said.step):
         new = new.model_copy(update={name: getattr(old, name) for name in _OF_TRAINING})
+        new = new.model_copy(update={"percent": max(new.percent, old.percent)})
     stands = said.stage_state != WAITING and old is not None and _mark(old) == _mark(new)
     if old is not None and old.advanced_at is not None and stands:
         worked = view.worked_at or old.advanced_at

@@ -107,9 +107,14 @@ def _last(events: Sequence[Json], said: str) -> Sequence[Json]:
     newest = {
         (one.get("reason"), text): one
         for one in sorted(events, key=_when)
-        if not (text := str(one.get("message", "")).strip()) or text not in said
+        if not _is_said(text := str(one.get("message", "")).strip(), said)
     }
     return sorted(newest.values(), key=_when)[-_EVENTS:]
+
+
+def _is_said(text: str, said: str) -> bool:
+    """Whether an event's words, or those behind its `STAGE, attempt N: `, stand there already."""
+    return any(part and part in said for part in (text, text.partition(": ")[2]))
 
 
 def _state(pod: PodView) -> str:

@@ -265,6 +265,31 @@ def test_the_trainings_last_figures_stay_while_other_pods_evaluate():
     assert "at step" not in stalled.message
 
 
+def test_the_last_figures_stay_until_a_resumed_training_has_some():
+    world = at_train()
+    world.say(("train", 1), step=75, total_steps=237, stage_percent=32, checkpoint_step=75)
+    world.settle()
+    percent = world.status.progress.percent
+    world.end("train-1-0-2", 75, words(EndClass.INTERRUPTED))
+    for name in [name for name, pod in world.pods.items() if not pod.ended]:
+        world.vanish(name)
+    world.settle()
+    world.wait(60)
+    world.settle()
+    world.start_all()
+    world.settle()
+    world.say(("train", 2))
+    world.settle()
+    assert world.status.phase is Phase.RUNNING
+    progress = world.status.progress
+    assert (progress.step, progress.checkpoint_step, progress.percent) == (75, 75, percent)
+    world.say(("train", 2), step=1, total_steps=237, stage_percent=0.4)
+    world.settle()
+    progress = world.status.progress
+    assert (progress.step, progress.checkpoint_step) == (1, None), "its checkpoint could not be used"
+    assert progress.percent < percent
+
+
 def test_an_outcome_without_pods_is_an_end_too():
     world = at_train()
     key = ("train", 1)

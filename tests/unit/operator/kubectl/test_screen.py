@@ -156,7 +156,12 @@ def test_why_tells_pods_and_the_last_events(snapshot: SnapshotAssertion) -> None
 
 def test_why_does_not_say_the_same_twice() -> None:
     (failed,) = (one for one in FAILED["conditions"] if one["type"] == "Failed")
-    events = [event("Failed", failed["message"], 1), event("FailedScheduling", "0/4 nodes", 2, "Pod")]
+    again = f"train, attempt 2: {failed['message']}"
+    events = [
+        event("Failed", failed["message"], 1),
+        event("AttemptOutOfMemory", again, 1),
+        event("FailedScheduling", "0/4 nodes", 2, "Pod"),
+    ]
     said = why_of(RunView(run(FAILED)), [], events, NOW)
     assert failed["message"] in said.text
     assert [line for line in said.events if "0/4 nodes" in line] == list(said.events)
