@@ -36,6 +36,8 @@ _TOLD: Final[Mapping[StageType, Mapping[str, str]]] = {
     StageType.EXPORT: {"bytes": "{:,.0f} bytes"},
 }
 """The metrics that say most, by the names that stages give them."""
+_OF_SOME: Final = {"trainHours"}
+"""What is 0 where it does not apply: an evaluation trains on nothing."""
 
 
 def table(*headings: str, right: Sequence[str] = ()) -> Table:
@@ -109,7 +111,8 @@ def _attempts(one: StageStatus) -> str:
 
 def _result(one: StageStatus) -> str:
     told = _TOLD.get(one.type, {})
-    return ", ".join(text.format(one.metrics[key]) for key, text in told.items() if key in one.metrics)
+    known = [key for key in told if key in one.metrics and (one.metrics[key] or key not in _OF_SOME)]
+    return ", ".join(told[key].format(one.metrics[key]) for key in known)
 
 
 def _difference(one: Score) -> tuple[Text, str]:

@@ -57,6 +57,13 @@ def test_screen_of_an_evaluation(snapshot: SnapshotAssertion) -> None:
     assert text(screen(RunView(raw), NOW)) == snapshot
 
 
+def test_what_an_evaluation_has_none_of_is_not_told_as_0() -> None:
+    metrics = {"utterances": "97", "trainHours": "0", "rejected": "0"}
+    prepare = {"name": "prepare", "type": "Prepare", "state": "Succeeded", "metrics": metrics}
+    shown = text(screen(RunView(run(SUCCEEDED | {"stages": [prepare]})), NOW))
+    assert "97 utterances, 0 rejected" in shown
+
+
 @pytest.mark.parametrize("name", STATUSES)
 def test_summary(name: str, snapshot: SnapshotAssertion) -> None:
     assert summary(RunView(run(STATUSES[name]))) == snapshot
