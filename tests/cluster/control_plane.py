@@ -14,7 +14,7 @@ from cluster.binaries import find
 from cluster.client import Client
 from cluster.pki import Authority, Pair
 from cluster.process import Process, Processes
-from tools.ports import lasting_port
+from tools.ports import free_port
 
 _SERVICES = "10.96.0.0/16"
 _NAMES = ("10.96.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
@@ -24,11 +24,11 @@ _NAMES = ("10.96.0.1", "kubernetes", "kubernetes.default", "kubernetes.default.s
 class Ports:
     """Where the parts listen on 127.0.0.1."""
 
-    apiserver: int = field(default_factory=lasting_port)
-    etcd: int = field(default_factory=lasting_port)
-    etcd_peer: int = field(default_factory=lasting_port)
-    controller_manager: int = field(default_factory=lasting_port)
-    scheduler: int = field(default_factory=lasting_port)
+    apiserver: int = field(default_factory=free_port)
+    etcd: int = field(default_factory=free_port)
+    etcd_peer: int = field(default_factory=free_port)
+    controller_manager: int = field(default_factory=free_port)
+    scheduler: int = field(default_factory=free_port)
 
 
 class ControlPlane:

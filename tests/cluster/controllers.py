@@ -18,7 +18,7 @@ from cluster.binaries import MANIFESTS, find
 from cluster.control_plane import ControlPlane
 from cluster.manifests import adapted, webhook_urls
 from cluster.process import Process
-from tools.ports import lasting_port
+from tools.ports import free_port
 
 # training-operator looks whether its certificate lies here, whatever it is told, and takes it from $TMPDIR.
 _HARD_CODED = Path("/tmp/k8s-webhook-server/serving-certs/tls.crt")
@@ -166,7 +166,7 @@ class Controllers:
 
     def _install_and_start(self, name: str) -> None:
         controller = CONTROLLERS[name]
-        ports = Ports(lasting_port(), lasting_port())
+        ports = Ports(free_port(), free_port())
         webhooks = self._install(name, ports)
         self._lay_certificates()
         namespace, account = controller.account.split(":")

@@ -10,7 +10,7 @@ from typing import Any
 from cluster.binaries import find
 from cluster.control_plane import ControlPlane
 from cluster.waiting import wait_for
-from tools.ports import lasting_port
+from tools.ports import free_port
 
 _STAGES = Path(__file__).with_name("kwok.yaml")
 GPU = "nvidia.com/gpu"
@@ -36,7 +36,7 @@ class Kwok:
         config.write_text(_STAGES.read_text().replace("cidr: CIDR", f"cidr: {self.cidr}"))
         command: list[str | Path] = [
             *(find("kwok", "kwok"), f"--kubeconfig={self._plane.kubeconfig}", f"--config={config}"),
-            *("-v=WARN", "--node-ip=127.0.0.1", f"--server-address=127.0.0.1:{lasting_port()}"),
+            *("-v=WARN", "--node-ip=127.0.0.1", f"--server-address=127.0.0.1:{free_port()}"),
         ]
         self._plane.processes.start("kwok", command)
 

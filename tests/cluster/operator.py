@@ -12,7 +12,7 @@ import yaml
 from cluster.cluster import Cluster
 from cluster.process import Process
 from cluster.waiting import wait_for
-from tools.ports import lasting_port
+from tools.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 SYSTEM = "asrtune-system"
@@ -30,7 +30,7 @@ class Operator:
     def __init__(self, cluster: Cluster, *, name: str = "operator", options: Sequence[str] = ()) -> None:
         self.cluster = cluster
         self.name = name
-        self.port = lasting_port()
+        self.port = free_port()
         self.options = list(options)
         self.kubeconfig: Path | None = None
 

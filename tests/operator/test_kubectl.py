@@ -19,7 +19,7 @@ from cluster.waiting import wait_for
 from tools.log_node import NAME as LOG_NODE
 from tools.log_node import LogNode, log_node
 from tools.plugin import Plugin
-from tools.ports import lasting_port
+from tools.ports import free_port
 from tools.statuses import FAILED, PENDING, RUNNING, SUCCEEDED, SUSPENDED, store
 
 Json = dict[str, Any]
@@ -239,7 +239,7 @@ def test_ways_in_that_lead_nowhere(cluster: Cluster, namespace: str, tmp_path: P
             "the cluster of context test does not know you",
         ),
     }
-    dead = f"https://127.0.0.1:{lasting_port()}"
+    dead = f"https://127.0.0.1:{free_port()}"
     whole = json.loads(json.dumps(good))
     whole["clusters"][0]["cluster"]["server"] = dead
     cases["dead"] = (whole, f"the cluster of context test ({dead}) does not answer")

@@ -14,7 +14,7 @@ from asrtune_operator.kube.client import Client
 from asrtune_operator.kube.credentials import credentials
 from asrtune_operator.kube.lease import Lease, LeaseLostError, LeaseSettings
 from cluster.cluster import Cluster
-from tools.ports import lasting_port
+from tools.ports import free_port
 
 SECONDS = 1.5
 
@@ -103,7 +103,7 @@ def test_who_cannot_renew_in_time_stops(cluster: Cluster, namespace: str) -> Non
 
 def test_it_does_not_blame_another_for_a_server_that_is_away(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    away = Configuration(host=f"http://127.0.0.1:{lasting_port()}")
+    away = Configuration(host=f"http://127.0.0.1:{free_port()}")
 
     async def body() -> None:
         async with Client(away, attempts=1) as client:

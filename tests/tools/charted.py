@@ -14,7 +14,7 @@ from tools.gangs import S3
 from tools.helm import CHART, SYSTEM, Helm
 from tools.manifests import chain, manifest
 from tools.operated import SHORT
-from tools.ports import lasting_port
+from tools.ports import free_port
 
 DEPLOYMENT = "asrtune-operator"
 BRIEF = ("--set", r"runtime.spec.pod.annotations.fake/run-for=300ms")
@@ -66,7 +66,7 @@ def finetune(namespace: str, name: str = "demo", **changes: object) -> Json:
 def reachable() -> list[str]:
     """Values that let the operator listen where a test can ask it."""
     quick = {"discoverySeconds": 1, "progressSeconds": 1, "statusSeconds": 1, "leaseSeconds": 3}
-    settings = {"listen": "127.0.0.1", "port": lasting_port(), **quick}
+    settings = {"listen": "127.0.0.1", "port": free_port(), **quick}
     return [word for name, value in settings.items() for word in ("--set", f"settings.{name}={value}")]
 
 

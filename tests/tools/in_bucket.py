@@ -13,7 +13,7 @@ from cluster.cluster import Cluster
 from cluster.nodes import HOST
 from cluster.process import Process
 from tools.on_nodes import Workplace
-from tools.ports import lasting_port, wait_for_port
+from tools.ports import free_port, wait_for_port
 from tools.tcp_proxy import TcpProxy, run_proxy
 from tools.versitygw import S3Server, command, environment
 
@@ -59,7 +59,7 @@ class Bucket:
 @contextmanager
 def run_bucket(cluster: Cluster, root: Path) -> Iterator[Bucket]:
     """A server with an empty bucket, until the end of the block."""
-    server = S3Server(f"http://{HOST}:{lasting_port()}", root / "objects")
+    server = S3Server(f"http://{HOST}:{free_port()}", root / "objects")
     users = root / "users"
     for directory in (server.directory, users):
         directory.mkdir(parents=True)

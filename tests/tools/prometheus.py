@@ -17,7 +17,7 @@ import yaml
 from cluster.binaries import find
 from cluster.client import Json
 from cluster.process import Processes
-from tools.ports import lasting_port
+from tools.ports import free_port
 
 Labels = dict[str, str]
 
@@ -48,7 +48,7 @@ class Prometheus:
             scrape: its scrape_configs.
             interval: between two scrapes of a target.
         """
-        port = lasting_port()
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         root.mkdir(parents=True, exist_ok=True)
         config = root / "prometheus.yml"

@@ -29,7 +29,7 @@ from tools.helm import CHART, Helm, of_kind
 from tools.on_s3 import put_on_s3
 from tools.operated import PATIENCE, Runs
 from tools.pods import Pod, start_pod
-from tools.ports import lasting_port
+from tools.ports import free_port
 from tools.project import make_project
 from tools.prometheus import Prometheus, fixed, pods_of, service_of
 from tools.versitygw import run_versitygw
@@ -106,8 +106,8 @@ class _Stage:
         self.runs = runs
         self.root = root
         self.environment = environment
-        self.port = lasting_port()
-        self.exporter_port = lasting_port()
+        self.port = free_port()
+        self.exporter_port = free_port()
         self.utilisation = ""
 
     def play(self, spec: Json) -> Watched:
