@@ -72,6 +72,22 @@ def test_no_node_has_so_many_gpus(cluster: Cluster) -> None:
     )
 
 
+def test_what_the_training_asks_for_is_compared_with_the_nodes_while_the_data_are_prepared(
+    cluster: Cluster,
+) -> None:
+    long = {"annotations": {"fake/prepare.run-for": "1h"}}
+    waiting = start(cluster, pod=long, resources__gpusPerNode=16, execution__pods="PerStage")
+    told = wait_for(
+        lambda: waiting.condition() if waiting.condition().get("status") == "True" else None,
+        what="a Prepare that runs",
+        state=waiting.condition,
+    )
+    assert told["message"].endswith(
+        "As the cluster's nodes are now, train will find no place: No node has 16 nvidia.com/gpu at all, the largest, "
+        "fake-6, has 8: ask for less in spec.resources.gpusPerNode, or add such a node."
+    )
+
+
 @pytest.mark.parametrize(
     ("field", "asked", "message"),
     [

@@ -183,6 +183,8 @@ def _running(draft: Draft) -> Fact:
         text = f"{unit.key}, attempt {number}: {len(pods)} pod{'s' * (len(pods) != 1)}, {gpus} GPUs" + (
             f", on {nodes}." if nodes else "."
         )
+        if draft.observed.foreseen:
+            text += f" {draft.observed.foreseen}"
         if draft.run.edited:
             text += (
                 " The spec was changed meanwhile: that takes effect when these pods have ended;"

@@ -208,6 +208,8 @@ class Observed:
     """Nodes that are gone or unreachable: nothing that ran there is heard of any more."""
     wait: Wait | None = None
     """Why the newest attempt waits, where it does (`waiting/`)."""
+    foreseen: str = ""
+    """What a later stage will wait for, for ever (`waiting/`)."""
     refused: Wait | None = None
     """Why the API server refused the last CreateGang; None as soon as another try is due."""
     former: Sequence[str] = ()

@@ -106,6 +106,10 @@ class EvidenceSource:
             else None,
         )
 
+    async def nodes(self) -> Sequence[NodeView] | None:
+        """The nodes; None where they may not be read."""
+        return await self._nodes.get()
+
     async def _about(
         self, wanted: Wanted, workload: WorkloadView, pods: Sequence[PodView]
     ) -> Sequence[EventView]:

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 
 from asrtune_operator.values.observed import PodView, Wait, WorkloadView
 from asrtune_operator.values.run import Run
+from asrtune_operator.values.units import Unit
 from asrtune_operator.waiting.evidence import EvidenceSource
 from asrtune_operator.waiting.explain import explain
 from asrtune_operator.waiting.facts import wanted_of
+from asrtune_operator.waiting.room import for_ever
 from asrtune_operator.waiting.wording import Wording
 
 
@@ -36,6 +38,14 @@ class Explainer:
             return None
         evidence = await self._source.gather(wanted, workload, own, now)
         return self._wording.steady(workload.uid, explain(wanted, workload, own, evidence, now), now)
+
+    async def foresee(self, run: Run, units: Sequence[Unit]) -> str:
+        """Which pods of later stages no node would ever take, as the cluster is now; empty where there are none."""
+        nodes = await self._source.nodes()
+        for unit in units if nodes is not None else ():
+            if (wait := for_ever(wanted_of(run, unit), nodes or ())) is not None:
+                return f"As the cluster's nodes are now, {unit.key} will find no place: {wait.message}"
+        return ""
 
     async def with_queues(self, run: Run, workloads: Sequence[WorkloadView]) -> Sequence[WorkloadView]:
         """The workloads with what Kueue says of those that are suspended; others it has admitted."""

@@ -21,11 +21,7 @@ Exclusion = tuple[WaitReason, str]
 
 def room(wanted: Wanted, nodes: Sequence[NodeView]) -> Wait | None:
     """Why no node takes the pod; None where that cannot be told from room, taints and selector."""
-    big = [
-        node
-        for node in nodes
-        if all(node.total.get(key, 0) >= value for key, value in wanted.requests.items())
-    ]
+    big = [node for node in nodes if _is_big_enough(wanted, node)]
     if not big:
         return _too_big(wanted, nodes)
     excluded = {node.name: why for node in big if (why := exclusion(wanted, node))}
@@ -37,6 +33,13 @@ def room(wanted: Wanted, nodes: Sequence[NodeView]) -> Wait | None:
     if not lacking:
         return None
     return _busy(wanted, nearest, lacking, excluded)
+
+
+def for_ever(wanted: Wanted, nodes: Sequence[NodeView]) -> Wait | None:
+    """Why no node would take the pod even if all of it were free and well; None where one would."""
+    lasting = (WaitReason.NODE_SELECTOR_UNMATCHED, WaitReason.TAINT_UNTOLERATED)
+    found = [exclusion(wanted, node) for node in nodes if _is_big_enough(wanted, node)]
+    return room(wanted, nodes) if all(why is not None and why[0] in lasting for why in found) else None
 
 
 def exclusion(wanted: Wanted, node: NodeView) -> Exclusion | None:
@@ -64,6 +67,10 @@ def reason_of(wanted: Wanted, lacking: Sequence[str]) -> WaitReason:
     """GPUs are what people wait for: where they lack, too, they are the reason."""
     gpus = wanted.gpu_resource in lacking
     return WaitReason.GPUS_UNAVAILABLE if gpus else WaitReason.RESOURCES_UNAVAILABLE
+
+
+def _is_big_enough(wanted: Wanted, node: NodeView) -> bool:
+    return all(node.total.get(key, 0) >= value for key, value in wanted.requests.items())
 
 
 def _tolerates(toleration: Toleration, taint: Taint) -> bool:

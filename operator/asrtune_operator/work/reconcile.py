@@ -11,6 +11,7 @@ from typing import Final
 from asrtune_api.status import RunStatus
 from asrtune_operator.act.apply import Applier, StaleError
 from asrtune_operator.act.statuses import dump_status, only_ticks, read_status
+from asrtune_operator.decide.draft import DONE
 from asrtune_operator.decide.plan import plan
 from asrtune_operator.decide.verdict import unexplained
 from asrtune_operator.follow.nodes import Nodes
@@ -24,6 +25,7 @@ from asrtune_operator.values.kinds import PODS
 from asrtune_operator.values.names import RUN_UID
 from asrtune_operator.values.observed import Observed, ProgressView, Wait, WaitReason, WorkloadView
 from asrtune_operator.values.run import Run, Unready
+from asrtune_operator.values.units import Unit
 from asrtune_operator.waiting.explainer import Explainer
 
 FIRST_REFUSAL: Final = 5.0
@@ -48,6 +50,8 @@ class Memory:
     same_waits: int = 0
     """How often it has been so since."""
     progress: ProgressView | None = None
+    foreseen: tuple[Unit, int, str] | None = None
+    """What was foreseen for the stages after an attempt at a unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,10 +156,11 @@ class Reconciler:
         ):
             await self._list_pods(run)
         pods = store.pods(run.uid)
-        wait = None
+        wait, foreseen = None, ""
         if isinstance(understood, Run):
             workloads = await self._parts.explainer.with_queues(understood, workloads)
             wait = await self._parts.explainer.explain(understood, workloads, pods)
+            foreseen = await self._foresee(understood, status, memory)
         return Observed(
             workloads=workloads,
             pods=pods,
@@ -163,9 +168,23 @@ class Reconciler:
             progress=memory.progress,
             lost_nodes=await self._parts.nodes.lost(pods),
             wait=wait,
+            foreseen=foreseen,
             refused=memory.refused if memory.due > _clock() else None,
             former=store.former(run),
         )
+
+    async def _foresee(self, run: Run, status: RunStatus, memory: Memory) -> str:
+        """Once an attempt: whether the stages after it will find nodes, while there is time to make some."""
+        states = {one.name: one for one in status.stages}
+        rest = [unit for unit in run.units if unit.key not in states or states[unit.key].state not in DONE]
+        attempts = states[rest[0].key].attempts if rest and rest[0].key in states else 0
+        if not attempts or not rest[1:]:
+            return ""
+        known = memory.foreseen
+        if known is None or known[:2] != (rest[0], attempts):
+            found = await self._parts.explainer.foresee(run, rest[1:])
+            known = memory.foreseen = (rest[0], attempts, found)
+        return known[2]
 
     async def _list_pods(self, run: RunObject) -> None:
         """The pods' watch may be behind the workloads', and what a pod said last decides what comes next."""

@@ -25,8 +25,9 @@ from asrtune_operator.values.observed import (
 from asrtune_operator.waiting.cluster import event_view, requests_of
 from asrtune_operator.waiting.creation import refused
 from asrtune_operator.waiting.explain import explain
-from asrtune_operator.waiting.facts import Evidence, QueueFacts, Wanted
+from asrtune_operator.waiting.facts import Evidence, NodeView, QueueFacts, Taint, Wanted
 from asrtune_operator.waiting.queue import queue_view, queue_wait
+from asrtune_operator.waiting.room import for_ever
 from asrtune_operator.waiting.scheduler import parse
 from asrtune_operator.waiting.wording import FREE_CHANGES, Wording
 from unit.operator.runs import START, later
@@ -214,6 +215,31 @@ def test_requests_are_counted_as_the_scheduler_does() -> None:
         "overhead": {"cpu": "100m"},
     }
     assert requests_of({"spec": spec}) == ("node1", {"cpu": Decimal("2.15")})
+
+
+def test_only_what_does_not_pass_by_itself_is_foreseen() -> None:
+    wants = wanted(node_selector={"pool": "a"})
+    eight = {"nvidia.com/gpu": Decimal(8)}
+    taint = Taint("dedicated", "video", "NoSchedule")
+    unready = Taint("node.kubernetes.io/not-ready", "", "NoExecute")
+    labels = {"pool": "a"}
+    assert foreseen(wants, NodeView(name="free", labels=labels, total=eight)) is None
+    assert foreseen(wants, NodeView(name="busy", labels=labels, total=eight, used=eight)) is None
+    assert foreseen(wants, NodeView(name="cordoned", labels=labels, total=eight, cordoned=True)) is None
+    assert foreseen(wants, NodeView(name="ill", labels=labels, total=eight, taints=[unready])) is None
+    small = NodeView(name="small", labels=labels, total={"nvidia.com/gpu": Decimal(4)})
+    other = NodeView(name="other", labels={"pool": "b"}, total=eight)
+    tainted = NodeView(name="tainted", labels=labels, total=eight, taints=[taint])
+    assert foreseen(wants, small) is WaitReason.GPUS_UNAVAILABLE
+    assert foreseen(wants, small, other) is WaitReason.NODE_SELECTOR_UNMATCHED
+    assert foreseen(wants, small, other, tainted) is WaitReason.TAINT_UNTOLERATED
+    cordoned = NodeView(name="cordoned", labels=labels, total=eight, cordoned=True)
+    assert foreseen(wants, small, other, tainted, cordoned) is None
+
+
+def foreseen(wants: Wanted, *nodes: NodeView) -> WaitReason | None:
+    wait = for_ever(wants, nodes)
+    return wait.reason if wait is not None else None
 
 
 def test_words_do_not_flutter() -> None:
