@@ -264,7 +264,7 @@ def test_runtime_is_missing(cluster: Cluster) -> None:
     waiting = start(cluster, runtimeRef={"name": "absent", "kind": "ASRRuntime"})
     assert waiting.told("RuntimeNotFound") == (
         f"there is no ASRRuntime absent in namespace {waiting.namespace}; it goes on as soon as there is. "
-        "There are no ASRRuntimes."
+        "The ASRRuntimes are own."
     )
 
 
