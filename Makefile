@@ -64,7 +64,7 @@ acceptance: ## from nothing to a measured model: build, install the charts on tw
 	hack/acceptance.sh $(ARGS)
 
 .PHONY: cluster
-cluster: ## build the parts of Kubernetes that test-operator needs (once, 16 min)
+cluster: ## build the parts of Kubernetes that test-operator needs (once, 15 min)
 	tests/cluster/build.sh
 
 .PHONY: test-gpu
