@@ -14,7 +14,8 @@ exec 9>"$cache/ci-linters.lock"
 flock 9
 stage=$(mktemp -d "$cache/build.XXXXXX")
 trap 'chmod -R u+w "$stage"; rm -rf "$stage"' EXIT
-export CGO_ENABLED=0 GOWORK=off GOFLAGS="-trimpath -buildvcs=false -modcacherw"
+# As in tests/cluster/build.sh: no debugging data that the linker drops, garbage collected less
+export CGO_ENABLED=0 GOWORK=off GOGC=400 GOFLAGS="-trimpath -buildvcs=false -modcacherw -gcflags=all=-dwarf=false"
 
 # built NAME VERSION BUILD: the path of a program, built by the function BUILD into $stage/NAME where there is none.
 built() {
