@@ -55,7 +55,8 @@ def advance(draft: Draft, unit: Unit, record: AttemptStatus) -> None:
     )
     if old is not None and not (unit.trains and said.step):
         new = new.model_copy(update={name: getattr(old, name) for name in _OF_TRAINING})
-        new = new.model_copy(update={"percent": max(new.percent, old.percent)})
+        if unit.trains:
+            new = new.model_copy(update={"percent": max(new.percent, old.percent)})
     stands = said.stage_state != WAITING and old is not None and _mark(old) == _mark(new)
     if old is not None and old.advanced_at is not None and stands:
         worked = view.worked_at or old.advanced_at

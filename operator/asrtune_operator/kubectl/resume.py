@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,6 +15,13 @@ from asrtune_operator.kubectl.runs import RunView, ref_of
 
 if TYPE_CHECKING:
     from asrtune_operator.kubectl.cluster import Cluster
+
+_WHY: Final = "`kubectl asrtune why {name}` says why it does not run."
+_REMEDIES: Final = {
+    Phase.FAILED: "It has failed: `kubectl asrtune retry {name}` starts it again.",
+    Phase.SUCCEEDED: "It is done.",
+    Phase.RUNNING: "It runs.",
+}
 
 
 def resume(
@@ -42,13 +49,8 @@ def resume(
 
 def _refusal(view: RunView) -> PluginError:
     phase = view.status.phase
-    if phase is Phase.FAILED:
-        remedy = f"It has failed: `kubectl asrtune retry {view.named}` starts it again."
-    elif phase in {Phase.SUCCEEDED, Phase.RUNNING}:
-        remedy = "It is done." if phase is Phase.SUCCEEDED else "It runs."
-    else:
-        remedy = f"`kubectl asrtune why {view.named}` says why it does not run."
-    return PluginError("it is not suspended.", where=view.title, remedy=remedy)
+    remedy = _REMEDIES.get(phase, _WHY) if phase is not None else _WHY
+    return PluginError("it is not suspended.", where=view.title, remedy=remedy.format(name=view.named))
 
 
 def _reached(view: RunView) -> bool:

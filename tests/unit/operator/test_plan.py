@@ -259,6 +259,11 @@ def test_the_trainings_last_figures_stay_while_other_pods_evaluate():
     assert progress.stage_percent == 40
     assert (progress.step, progress.total_steps, progress.checkpoint_step) == (320, 320, 320)
     assert (progress.loss, progress.utterances_per_second) == (53.5, 9.5)
+    world.say(("evaluate", 1), stage_percent=10)
+    world.settle()
+    assert world.status.progress.percent < progress.percent, "its work is done again"
+    world.say(("evaluate", 1), stage_percent=40)
+    world.settle()
     world.wait(101)
     world.settle()
     (stalled,) = (one for one in world.status.attempts if one.verdict == "Stalled")
